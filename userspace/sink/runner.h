@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop of a sink worker: poll, write, dead letters, commit. Used by tapline-sink over Kafka and, with a pipeline in
+ * front, by the embedded mode over the local log. */
+#ifndef TL_SINK_RUNNER_H
+#define TL_SINK_RUNNER_H
+
+#include "userspace/sink/sink.h"
+#include "userspace/stream/pipeline.h"
+
+struct tl_sink_runner_options {
+	struct tl_bus *bus;            /* borrowed */
+	struct tl_sink *sink;          /* borrowed */
+	size_t batch_messages;         /* at most in one write */
+	size_t batch_bytes;
+	unsigned linger_ms;            /* longest wait for a fuller batch */
+	const volatile int *stop;      /* set by a signal handler: drain what was polled, commit, return 0 */
+	/* Embedded mode: raw inputs go through this pipeline first (settings only: the runner makes it), and each finished
+	 * record is shown to `show` (may be NULL) after it was committed. */
+	const struct tl_pipeline_options *pipeline;
+	void (*show)(void *arg, const struct tl_message *message, const struct tl_record *record);
+	void *arg;
+};
+
+/* Runs until stop, the end of a closed local log (returns 0), or a final error. */
+int tl_sink_run(const struct tl_sink_runner_options *options, struct tl_error *error);
+
+#endif
