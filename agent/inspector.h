@@ -35,6 +35,7 @@ struct tl_inspector_options {
 	const struct tl_selectors *selectors;
 	const pid_t *denied; size_t n_denied;
 	unsigned scan_ms;                 /* 0: only at start and on request */
+	const volatile int *stop;         /* NULL, or ends the service within a second of becoming non-zero */
 };
 int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struct tl_error *error);
 
@@ -74,6 +75,9 @@ int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *r
 int tl_inspect_stats(int fd, struct tl_stats *ret_stats);
 /* Scans /proc now, so that a process that just appeared is selected. Returns how many are selected. */
 int tl_inspect_scan(int fd);
+
+/* One stream's counters. Errors: -ENOENT. */
+int tl_inspect_stream(int fd, const struct tl_file_id *file, struct tl_stream *ret);
 
 /* All streams of the kernel's map, in pieces: start with *cursor = 0; fills up to `max` rows; returns their number, 0 at the
  * end. Rows are those present when cursor was 0. */

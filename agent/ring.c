@@ -13,7 +13,6 @@
  *
  * Wake-ups: the map's file is readable whenever anything is unread, which would turn every poll into a busy loop
  * (unreleased events count as unread). An edge-triggered epoll in front of it reports forced wake-ups only. */
-#define _GNU_SOURCE
 #include "agent/ring.h"
 
 #include <string.h>

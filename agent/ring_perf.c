@@ -10,7 +10,6 @@
  * Order: a round first takes the time, then every buffer's head. An event older than that time by 2 ms is then surely in
  * view on every CPU, so all events of the round up to this horizon can be merged by their times; younger ones wait for
  * a later round. The tails move on release only, to just after the last event given out. */
-#define _GNU_SOURCE
 #include "agent/ring_perf.h"
 
 #include <linux/perf_event.h>

@@ -32,7 +32,10 @@ srv_need qemu-system-x86_64
 work=$(mktemp -d)
 qemu=''
 cleanup() {
-	[ -z "$qemu" ] || kill -KILL "$qemu" 2>/dev/null || true
+	if [ -n "$qemu" ]; then
+		kill -KILL "$qemu" 2>/dev/null || true
+		wait "$qemu" 2>/dev/null || true
+	fi
 	rm -rf "$work"
 }
 trap cleanup EXIT

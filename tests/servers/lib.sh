@@ -132,20 +132,21 @@ srv_own() {
 }
 
 # srv_await DIR SECONDS READY_COMMAND...: waits until ready; on failure shows the end of the log and stops it.
+# READY_COMMAND sees the caller's variables, so the names here must not hide a `dir` of its own.
 srv_await() {
-	local dir=$1 seconds=$2
+	local srv_dir=$1 seconds=$2
 	shift 2
-	srv_ready_or_dead() { srv_dead "$dir" || "$@"; }
-	if srv_wait_until "$seconds" srv_ready_or_dead "$@" && srv_alive "$dir"; then
+	srv_ready_or_dead() { srv_dead "$srv_dir" || "$@"; }
+	if srv_wait_until "$seconds" srv_ready_or_dead "$@" && srv_alive "$srv_dir"; then
 		return 0
 	fi
-	if srv_alive "$dir"; then
-		srv_say "not ready after $seconds s; the end of $dir/log:"
+	if srv_alive "$srv_dir"; then
+		srv_say "not ready after $seconds s; the end of $srv_dir/log:"
 	else
-		srv_say "ended while starting; the end of $dir/log:"
+		srv_say "ended while starting; the end of $srv_dir/log:"
 	fi
-	tail -n 30 "$dir/log" >&2
-	srv_stop "$dir" 2
+	tail -n 30 "$srv_dir/log" >&2
+	srv_stop "$srv_dir" 2
 	exit 1
 }
 

@@ -48,8 +48,9 @@ struct date {
 	unsigned year, month, day;
 };
 
-/* The proleptic Gregorian date of a day counted from 1970-01-01. Years are taken to begin in March, so that
- * the leap day is the last of its year and month lengths follow a line (153 days per 5 months). */
+/* The proleptic Gregorian date of a day counted from 1970-01-01. Years are taken to begin in March,
+ * so that the leap day is the last of its year and month lengths follow a line (153 days per 5
+ * months). */
 static struct date date_of_day(uint64_t days)
 {
 	uint64_t from_march_0 = days + 719468;
@@ -110,7 +111,8 @@ static void put_second(char *out, uint64_t second)
 
 void tl_time_format(uint64_t wall_ns, char out[TL_TIME_LEN + 1])
 {
-	/* Lines come thousands a second, so all of a time but its fraction is nearly always the last one's. */
+	/* Lines come thousands a second, so all of a time but its fraction is nearly always the
+	 * last one's. */
 	static __thread uint64_t cached_second = UINT64_MAX;
 	static __thread char cached[SECOND_LEN];
 	uint64_t second = wall_ns / TL_SEC;
@@ -173,7 +175,8 @@ static int parse_second(const char *text, uint64_t *ret_second)
 		return -EINVAL;
 	/* 2554 is where 64 bits of nanoseconds end. */
 	if (date.year < 1970 || date.year > 2553 || date.month < 1 || date.month > 12 ||
-	    date.day < 1 || date.day > month_length(date) || hour > 23 || minute > 59 || second > 59)
+	    date.day < 1 || date.day > month_length(date) || hour > 23 || minute > 59 ||
+	    second > 59)
 		return -EINVAL;
 	*ret_second = day_of_date(date) * DAY_SECONDS + hour * 3600u + minute * 60u + second;
 	return 0;

@@ -55,8 +55,8 @@ static bool have_instruction(void)
 	return __builtin_cpu_supports("sse4.2");
 }
 
-__attribute__((target("sse4.2"))) static uint32_t crc_instruction(uint32_t crc,
-								   const unsigned char *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t
+crc_instruction(uint32_t crc, const unsigned char *p, size_t len)
 {
 	uint64_t wide = crc;
 

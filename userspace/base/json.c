@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reader. The cursor keeps no state but a place: the byte before it tells what may come. `{` or `[` there means
- * that nothing was read yet, else a comma or the closing bracket must follow. A value that is stepped over is
- * checked to the last bracket, without recursion: 64 levels of nesting fit the bits of a word. Only whether strings
- * are UTF-8 is left to the caller. */
+/* The reader. The cursor keeps no state but a place: the byte before it tells what may come. `{` or
+ * `[` there means that nothing was read yet, else a comma or the closing bracket must follow. A
+ * value that is stepped over is checked to the last bracket, without recursion: 64 levels of
+ * nesting fit the bits of a word. Only whether strings are UTF-8 is left to the caller. */
 #include "userspace/base/json.h"
 
 #include <errno.h>
@@ -16,7 +16,8 @@ static inline const char *skip_space(const char *p, const char *end)
 	return p;
 }
 
-/* `p` is after the opening quote. Returns the closing one, NULL when there is none or a byte is not allowed. */
+/* `p` is after the opening quote. Returns the closing one, NULL when there is none or a byte is not
+ * allowed. */
 static inline const char *find_quote(const char *p, const char *end, bool *ret_escaped)
 {
 	*ret_escaped = false;
@@ -78,7 +79,8 @@ static const char *skip_word(const char *p, const char *end, const char *word, s
 	return p + len;
 }
 
-/* A value that is no container, at `p` < end. Returns the byte after it, NULL when it is malformed. */
+/* A value that is no container, at `p` < end. Returns the byte after it, NULL when it is malformed.
+ */
 static inline const char *read_scalar(const char *p, const char *end, struct tl_json_value *value)
 {
 	const char *after;
@@ -116,7 +118,8 @@ static inline const char *read_scalar(const char *p, const char *end, struct tl_
 }
 
 /* `p` is where a key must be. Returns where its value must be, NULL when malformed. */
-static inline const char *read_key(const char *p, const char *end, struct tl_span *key, bool *escaped)
+static inline const char *read_key(const char *p, const char *end, struct tl_span *key,
+				   bool *escaped)
 {
 	const char *quote;
 
@@ -148,8 +151,8 @@ static bool open_bracket(struct nesting *nesting, char bracket)
 	return true;
 }
 
-/* Steps from the end of a value at `p` over closing brackets and the comma, to where the next value must be, or
- * to the end of the container when `depth` falls to 0. NULL when malformed. */
+/* Steps from the end of a value at `p` over closing brackets and the comma, to where the next value
+ * must be, or to the end of the container when `depth` falls to 0. NULL when malformed. */
 static const char *close_brackets(struct nesting *nesting, const char *p, const char *end)
 {
 	struct tl_span key;
@@ -174,7 +177,8 @@ static const char *close_brackets(struct nesting *nesting, const char *p, const 
 	return p;
 }
 
-/* `p` is at a bracket. Returns the byte after its partner, NULL when what is between is malformed or too deep. */
+/* `p` is at a bracket. Returns the byte after its partner, NULL when what is between is malformed
+ * or too deep. */
 static const char *skip_container(const char *p, const char *end)
 {
 	struct nesting nesting = { 0 };
@@ -241,9 +245,10 @@ int tl_json_enter(struct tl_json_cursor *cursor, struct tl_span document)
 	return 0;
 }
 
-/* Steps over what must stand in front of the next member or element. Returns 1 and its place, 0 at the closing
- * bracket and the place after it, -EINVAL. */
-static inline int next_item(const struct tl_json_cursor *cursor, char opening, char closing, const char **ret_at)
+/* Steps over what must stand in front of the next member or element. Returns 1 and its place, 0 at
+ * the closing bracket and the place after it, -EINVAL. */
+static inline int next_item(const struct tl_json_cursor *cursor, char opening, char closing,
+			    const char **ret_at)
 {
 	const char *p = skip_space(cursor->at, cursor->end);
 	bool is_first = cursor->at[-1] == opening;
@@ -283,7 +288,8 @@ static inline int next_member(struct tl_json_cursor *cursor, struct tl_span *key
 	return r;
 }
 
-int tl_json_member(struct tl_json_cursor *cursor, struct tl_span *ret_key, struct tl_json_value *ret_value)
+int tl_json_member(struct tl_json_cursor *cursor, struct tl_span *ret_key,
+		   struct tl_json_value *ret_value)
 {
 	struct tl_json_value value;
 	struct tl_span key;
@@ -320,7 +326,8 @@ bool tl_json_at_end(const struct tl_json_cursor *cursor)
 	return skip_space(cursor->at, cursor->end) == cursor->end;
 }
 
-/* Whether the raw key, with escapes in it, spells `key`. Keys asked for are short; a longer one is no match. */
+/* Whether the raw key, with escapes in it, spells `key`. Keys asked for are short; a longer one is
+ * no match. */
 static bool escaped_key_is(struct tl_span raw, struct tl_span key)
 {
 	char decoded[256];

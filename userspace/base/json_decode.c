@@ -13,10 +13,12 @@ static unsigned hex_value(char c)
 
 static unsigned read_hex4(const char *p)
 {
-	return hex_value(p[0]) << 12 | hex_value(p[1]) << 8 | hex_value(p[2]) << 4 | hex_value(p[3]);
+	return hex_value(p[0]) << 12 | hex_value(p[1]) << 8 | hex_value(p[2]) << 4 |
+	       hex_value(p[3]);
 }
 
-/* Decodes the `\uXXXX` at `p` (checked), and its second half when it is a pair. Returns the byte after. */
+/* Decodes the `\uXXXX` at `p` (checked), and its second half when it is a pair. Returns the byte
+ * after. */
 static const char *decode_unicode(const char *p, const char *end, struct tl_buf *out)
 {
 	unsigned code = read_hex4(p + 2), low;
@@ -41,8 +43,10 @@ static const char *decode_unicode(const char *p, const char *end, struct tl_buf 
 
 static int unescape(const char *p, const char *end, struct tl_buf *out)
 {
-	static const char meaning[128] = { ['"'] = '"',	 ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-					   ['f'] = '\f', ['n'] = '\n',	['r'] = '\r', ['t'] = '\t' };
+	static const char meaning[128] = {
+		['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+		['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'
+	};
 
 	while (p < end) {
 		const char *slash = memchr(p, '\\', (size_t)(end - p)), *after;

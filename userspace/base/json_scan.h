@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to json*.c: finding the next byte of a string that is not plain. Strings are walked 16 bytes a step with
- * SSE2 (which every x86-64 has, so nothing is dispatched) or 8 elsewhere; the last bytes of a document one by one,
- * because nothing past its end may be touched. */
+/* Private to json*.c: finding the next byte of a string that is not plain. Strings are walked 16
+ * bytes a step with SSE2 (which every x86-64 has, so nothing is dispatched) or 8 elsewhere; the
+ * last bytes of a document one by one, because nothing past its end may be touched. */
 #ifndef TL_BASE_JSON_SCAN_H
 #define TL_BASE_JSON_SCAN_H
 
@@ -14,7 +14,8 @@
 
 #define STEP 16
 
-/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer, past ASCII. */
+/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer,
+ * past ASCII. */
 static inline unsigned special_bits(const char *p, bool writer)
 {
 	__m128i v = _mm_loadu_si128((const __m128i *)p);
@@ -39,7 +40,8 @@ static inline unsigned first_bit(unsigned bits)
 #define ONES UINT64_C(0x0101010101010101)
 #define TOPS UINT64_C(0x8080808080808080)
 
-/* Top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is used. */
+/* Top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is used.
+ */
 static inline uint64_t below(uint64_t v, uint64_t n)
 {
 	return (v - ONES * n) & ~v & TOPS;
@@ -104,7 +106,8 @@ static inline const char *skip_escape(const char *p, const char *end)
 	case 't':
 		return p + 2;
 	case 'u':
-		if (end - p < 6 || !is_json_hex(p[2]) || !is_json_hex(p[3]) || !is_json_hex(p[4]) || !is_json_hex(p[5]))
+		if (end - p < 6 || !is_json_hex(p[2]) || !is_json_hex(p[3]) || !is_json_hex(p[4]) ||
+		    !is_json_hex(p[5]))
 			return NULL;
 		return p + 6;
 	default:

@@ -3,12 +3,13 @@
 #include "userspace/base/json_scan.h"
 #include "userspace/base/utf8.h"
 
-/* What one special byte, or the sequence that it begins, becomes: to `out` (6 bytes at most). Returns the bytes
- * read and sets `*ret_len` to the bytes made. */
+/* What one special byte, or the sequence that it begins, becomes: to `out` (6 bytes at most).
+ * Returns the bytes read and sets `*ret_len` to the bytes made. */
 static size_t escape_one(const char *p, const char *end, char out[6], size_t *ret_len)
 {
-	static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
-					    ['\r'] = 'r', ['\t'] = 't' };
+	static const char letters[0x20] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
 	static const char hex[] = "0123456789abcdef";
 	unsigned char c = (unsigned char)*p;
 	size_t sequence;
@@ -37,7 +38,8 @@ static size_t escape_one(const char *p, const char *end, char out[6], size_t *re
 	return 1;
 }
 
-/* Copies plain bytes from `p`; the caller made room for all up to `end`. Returns the first special one. */
+/* Copies plain bytes from `p`; the caller made room for all up to `end`. Returns the first special
+ * one. */
 static const char *copy_plain(struct tl_buf *out, const char *p, const char *end)
 {
 	const char *special = find_special(p, end, true);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Open addressing in two arrays: 32-bit tags (the hash; 0 means free) that a probe walks in cache order, and
- * slots (key, then value, both aligned to 8) touched only where the tag agrees. A tag also gives its slot's home,
- * so that growing and deleting never hash a key again. At most 3/4 full; doubles until `max` fits. */
+/* Open addressing in two arrays: 32-bit tags (the hash; 0 means free) that a probe walks in cache
+ * order, and slots (key, then value, both aligned to 8) touched only where the tag agrees. A tag
+ * also gives its slot's home, so that growing and deleting never hash a key again. At most 3/4
+ * full; doubles until `max` fits. */
 #include "userspace/base/map.h"
 
 #include <string.h>
@@ -13,8 +14,8 @@
 struct tl_map {
 	size_t key_size, value_size, max;
 	size_t value_at; /* offset of the value in a slot */
-	size_t stride;   /* bytes a slot */
-	size_t mask;     /* capacity - 1; capacity is a power of two */
+	size_t stride;	 /* bytes a slot */
+	size_t mask;	 /* capacity - 1; capacity is a power of two */
 	size_t count;
 	uint32_t *tags;
 	char *slots;
@@ -55,7 +56,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Odd constants with as many ones as zeros: the first digits of pi and e, and of the golden ratio. */
+/* Odd constants with as many ones as zeros: the first digits of pi and e, and of the golden ratio.
+ */
 #define K0 UINT64_C(0x243f6a8885a308d3)
 #define K1 UINT64_C(0xb7e151628aed2a6b)
 #define K2 UINT64_C(0x9e3779b97f4a7c15)

@@ -83,7 +83,8 @@ void tl_msg_limited(struct tl_msg_gate *gate, unsigned every_ms, enum tl_level l
 
 	if (level > shown_level)
 		return;
-	/* One of several threads that come at once wins the exchange and speaks; the others are counted. */
+	/* One of several threads that come at once wins the exchange and speaks; the others are
+	 * counted. */
 	if ((last && now - last < every_ms * TL_MS) ||
 	    !__atomic_compare_exchange_n(&gate->last_ns, &last, now, false, __ATOMIC_RELAXED,
 					 __ATOMIC_RELAXED)) {

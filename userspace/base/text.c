@@ -61,8 +61,9 @@ int tl_duration_parse(const char *text, uint64_t *ret_ns)
 		const char *suffix;
 		uint64_t ns;
 	} units[] = {
-		{ "", TL_SEC },	       { "ns", 1 },	       { "us", 1000 },
-		{ "ms", TL_MS },       { "s", TL_SEC },	       { "m", 60 * TL_SEC },
+		{ "", TL_SEC },		{ "ns", 1 },
+		{ "us", 1000 },		{ "ms", TL_MS },
+		{ "s", TL_SEC },	{ "m", 60 * TL_SEC },
 		{ "h", 3600 * TL_SEC }, { "d", 86400 * TL_SEC },
 	};
 	uint64_t v;
@@ -96,7 +97,8 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* Letters to insert, drop, replace or swap with their neighbour to make `a` of `b`; case does not count. */
+/* Letters to insert, drop, replace or swap with their neighbour to make `a` of `b`; case does not
+ * count. */
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	unsigned rows[3][NEAREST_MAX + 1];
@@ -170,7 +172,8 @@ static bool deep_star_extend(struct star *star)
 
 int tl_glob_match(const char *pattern, const char *text)
 {
-	/* A pattern without a slash is about a name or the end of a path: its star crosses everything. */
+	/* A pattern without a slash is about a name or the end of a path: its star crosses
+	 * everything. */
 	bool in_path = strchr(pattern, '/') != NULL;
 	struct star star = { 0 }, deep = { 0 };
 
@@ -192,7 +195,8 @@ int tl_glob_match(const char *pattern, const char *text)
 		}
 		if (!*pattern && !*text)
 			return 1;
-		if (*text && (*pattern == *text || (*pattern == '?' && (*text != '/' || !in_path)))) {
+		if (*text &&
+		    (*pattern == *text || (*pattern == '?' && (*text != '/' || !in_path)))) {
 			pattern++;
 			text++;
 		} else if (star.pattern && *star.text && *star.text != '/') {

@@ -43,7 +43,8 @@ struct tl_log_options {
  * under another boot and not closed, gets a new log id (tl_log_id), because positions may be used again.
  * The caller owns `*ret_log` (tl_log_close). `dir` must stay on one file system.
  * Errors: -ENOSPC no room for one segment; -EBUSY another writer holds it; -EROFS, -EACCES the folder cannot be
- * written; -EBADMSG a damaged segment that is not the tail (`error` names file and offset). */
+ * written; -EINVAL sizes that do not go together; -EBADMSG a damaged segment that is not the tail (`error` names
+ * file and offset). */
 int tl_log_open(const struct tl_log_options *options, struct tl_log **ret_log, struct tl_error *error);
 
 /* Marks the log closed (readers then see the end), syncs, releases the lock. */
@@ -58,9 +59,9 @@ uint64_t tl_log_id(const struct tl_log *log);
 int tl_log_recover(struct tl_log *log, int (*entry)(void *arg, const struct tl_log_entry *entry), void *arg);
 
 /* Appends `n` entries as one frame; all or none become visible to readers and to recovery. `*ret_position` (may be NULL)
- * is the first entry's position. The bytes are copied. Syncs when sync_ms has passed.
+ * is the first entry's position. The bytes are copied. A thread of the log syncs them within sync_ms; the append does not wait.
  * Errors: -ENOSPC the oldest segment is still unread by some consumer, or the disk is full: nothing was written and the
- * same append may be tried again; -EMSGSIZE larger than a segment; -EIO. */
+ * same append may be tried again; -EMSGSIZE larger than a segment; -EIO (final once a sync has failed). */
 int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t *ret_position);
 
 /* Only inside the checkpoint callback. */
@@ -101,14 +102,18 @@ TL_DEFINE_CLEANUP(struct tl_log_reader *, tl_log_reader_close);
 uint64_t tl_log_reader_id(const struct tl_log_reader *reader);
 
 /* Next entry that is not private. Returns 1 with an item; 0 nothing new yet; -ENODATA the writer closed the log and all was
- * read; -EBADMSG damage (position in `error`). When the log id changed on reopening by its writer the reader goes on
+ * read; -EBADMSG damage (position in `error`): the next call goes on behind it. When the log id changed on reopening by its writer the reader goes on
  * into the new segments: tl_log_reader_id tells the id of the item last returned. */
 int tl_log_reader_next(struct tl_log_reader *reader, struct tl_log_item *ret_item, struct tl_error *error);
+
+/* Bytes of the log left out as damaged since the reader was opened: what the -EBADMSG of tl_log_reader_next add up to. */
+uint64_t tl_log_reader_damaged(const struct tl_log_reader *reader);
 
 /* Waits until there may be something new, at most `timeout_ms`. */
 void tl_log_reader_wait(struct tl_log_reader *reader, unsigned timeout_ms);
 
-/* All before `position` may be freed. Durable against a killed process at once; against power loss within a second. */
+/* All before `position` may be freed; one that lies before an earlier commit changes nothing. Durable against a killed process
+ * at once; against power loss within a second as long as the reader is used. Errors: -EINVAL a position past the last item. */
 int tl_log_reader_commit(struct tl_log_reader *reader, uint64_t position);
 
 /* Forgets a consumer that will not come back, so that it no longer holds segments. */

@@ -27,6 +27,8 @@ struct tl_log_syncer {
 int tl_log_syncer_start(struct tl_log_syncer *syncer, struct tl_log_head *head, uint32_t ms);
 /* Appends up to `end` were made to the current fd. Returns the sticky error. */
 int tl_log_syncer_note(struct tl_log_syncer *syncer, uint64_t end);
+/* The sticky error: 0, or -EIO. */
+int tl_log_syncer_error(struct tl_log_syncer *syncer);
 /* Syncs now what was noted. */
 int tl_log_syncer_now(struct tl_log_syncer *syncer);
 /* Appends go to `fd` from now on; waits for an fdatasync under way. */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inspector's life: load and attach, then fork the worker and serve its requests until it ends.
+ *
+ * A worker that dies by a signal is started again on the same maps, at once at first, then slower: the ring has kept what
+ * came meanwhile. SIGTERM and SIGINT are passed on to the worker, which drains and ends; we serve it until then. */
+#include "agent/agent.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "agent/selectors.h"
+#include "agent/worker.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/fs.h"
+#include "userspace/base/msg.h"
+
+#define EXIT_USAGE 2
+#define EXIT_PRIVILEGES 77
+
+struct agent {
+	struct tl_agent_settings settings;
+	struct tl_selectors selectors;
+	uint32_t pids[TL_PIDS_MAX];
+	pid_t denied[64];
+	size_t n_denied;
+	struct tl_capture *capture;
+	bool reused;
+};
+
+static volatile sig_atomic_t stopping;
+static volatile pid_t worker_pid;
+
+static void on_stop(int signal_number)
+{
+	stopping = 1;
+	if (worker_pid > 0)
+		kill(worker_pid, signal_number);
+}
+
+static int exit_status(int code)
+{
+	switch (code) {
+	case -EPERM:
+	case -ENOTSUP:
+		return EXIT_PRIVILEGES;
+	case -EINVAL:
+		return EXIT_USAGE;
+	default:
+		return 1;
+	}
+}
+
+static const char *pin_dir(const struct tl_agent_settings *settings)
+{
+	return settings->pin_dir && strcmp(settings->pin_dir, "none") != 0 ? settings->pin_dir : NULL;
+}
+
+static int deny_own(struct agent *agent)
+{
+	agent->denied[agent->n_denied++] = getpid();
+	for (size_t i = 0; i < agent->settings.deny_pids.n && agent->n_denied < ARRAY_SIZE(agent->denied) - 1; i++)
+		agent->denied[agent->n_denied++] = atoi(agent->settings.deny_pids.items[i]);
+	return 0;
+}
+
+static int open_capture(struct agent *agent, struct tl_error *error)
+{
+	const struct tl_agent_settings *settings = &agent->settings;
+	const struct tl_capture_options options = {
+		.backend = (enum tl_backend)settings->backend,
+		.ring = (enum tl_ring_kind)settings->ring,
+		.ring_bytes = settings->ring_bytes,
+		.pin_dir = pin_dir(settings),
+		.wire = settings->wire && settings->correlate,
+		.undecided_max = 64 * 1024,
+		.wire_max = 4096,
+		.stall_ns = settings->stall_ns,
+	};
+	int r = tl_check_privileges(error);
+
+	if (r < 0)
+		return r;
+	return tl_capture_open(&options, &agent->capture, &agent->reused, error);
+}
+
+static void close_capture(struct agent *agent)
+{
+	bool keep = pin_dir(&agent->settings) != NULL;
+
+	if (agent->capture)
+		tl_capture_close(agent->capture, keep);
+}
+
+static const char *ring_name(enum tl_ring_kind kind)
+{
+	return kind == TL_RING_PERF ? "perf" : "bpf";
+}
+
+static const char *backend_name(enum tl_backend backend)
+{
+	return backend == TL_BACKEND_MULTI ? "kretprobe.multi" : "sys_exit";
+}
+
+/* Forks the worker. In the child it does not return. */
+static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *error)
+{
+	int pair[2];
+	struct tl_worker_options options = {
+		.settings = &agent->settings,
+		.maps_reused = agent->reused,
+		.backend = backend_name(tl_capture_backend(agent->capture)),
+		.backend_why = tl_capture_backend_why(agent->capture),
+		.ring = ring_name(tl_capture_ring_kind(agent->capture)),
+	};
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return tl_error_set(error, -errno, "cannot make the pair to the worker: %s", strerror(errno));
+	tl_capture_fds(agent->capture, &options.fds);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		options.inspector = pair[1];
+		_exit(tl_worker_main(&options));
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		return tl_error_set(error, -errno, "cannot fork the worker: %s", strerror(errno));
+	}
+	*ret_fd = pair[0];
+	return pid;
+}
+
+/* One life of a worker. Returns its wait status, or a negative errno when it could not be started. */
+static int run_worker(struct agent *agent, int *ret_status, struct tl_error *error)
+{
+	struct tl_inspector_options options = {
+		.capture = agent->capture,
+		.selectors = &agent->selectors,
+		.denied = agent->denied,
+		.scan_ms = (unsigned)(agent->settings.scan_ns / TL_MS),
+	};
+	_cleanup_(closep) int fd = -1;
+	pid_t pid = start_worker(agent, &fd, error);
+	int r;
+
+	if (pid < 0)
+		return pid;
+	worker_pid = pid;
+	if (stopping)
+		kill(pid, SIGTERM);
+	agent->denied[agent->n_denied] = pid;
+	options.n_denied = agent->n_denied + 1;
+	r = tl_inspector_serve(fd, &options, error);
+	if (r < 0)
+		kill(pid, SIGTERM);
+	while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
+		;
+	worker_pid = 0;
+	return r;
+}
+
+/* Runs workers until one ends of itself. Returns the exit status of the program. */
+static int supervise(struct agent *agent)
+{
+	unsigned delay_ms = 0;
+
+	for (;;) {
+		struct tl_error error = { 0 };
+		uint64_t started = tl_mono_ns();
+		int status = 0, r = run_worker(agent, &status, &error);
+
+		if (r < 0) {
+			tl_msg(TL_ERROR, "%s", error.message);
+			return exit_status(r);
+		}
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status);
+		if (stopping)
+			return 1;
+		delay_ms = tl_mono_ns() - started > 10 * TL_SEC ? 0 : delay_ms * 2 + 10;
+		if (delay_ms > 5000)
+			delay_ms = 5000;
+		tl_msg(TL_WARNING, "the worker died by signal %d; the ring keeps what comes meanwhile; starting it again",
+		       WTERMSIG(status));
+		usleep(delay_ms * 1000);
+		agent->reused = true;
+	}
+}
+
+static int prepare(struct agent *agent, struct tl_error *error)
+{
+	int r = tl_agent_selectors(&agent->settings, agent->pids, &agent->selectors, error);
+
+	if (r < 0)
+		return r;
+	r = tl_selectors_check(&agent->selectors, error);
+	if (r < 0)
+		return r;
+	r = tl_mkdir_p(agent->settings.state_dir, 0700, error);
+	if (r < 0)
+		return r;
+	deny_own(agent);
+	return open_capture(agent, error);
+}
+
+int tl_agent_main(int argc, char **argv)
+{
+	static struct agent agent;
+	struct sigaction action = { .sa_handler = on_stop };
+	struct tl_conf *conf = NULL;
+	struct tl_error error = { 0 };
+	int rest, r;
+
+	tl_msg_init("tapline-agent", TL_INFO);
+	r = tl_conf_load(&tl_agent_spec, argc, argv, &agent.settings, &conf, &rest, &error);
+	if (r != 0) {
+		if (r < 0)
+			tl_msg(TL_ERROR, "%s", error.message);
+		return r < 0 ? EXIT_USAGE : 0;
+	}
+	if (agent.settings.quiet)
+		tl_msg_init("tapline-agent", TL_WARNING);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = prepare(&agent, &error);
+	if (r < 0) {
+		tl_msg(TL_ERROR, "%s", error.message);
+		r = exit_status(r);
+	} else {
+		r = supervise(&agent);
+	}
+	close_capture(&agent);
+	tl_conf_free(conf);
+	return r;
+}

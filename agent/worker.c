@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's loop.
+ *
+ * A drain takes finished events off the ring up to DRAIN_BYTES, turns them into records and state in one frame, appends the
+ * frame to the local log, and only then gives the events back to the kernel. Killed before the append, the next worker finds the
+ * same events; killed after it, the next worker skips them by the ring position in the frame.
+ *
+ * No event wakes us: a timer does, `drain-interval` while there is traffic, growing to `idle-interval` without; the programs
+ * force one wake-up when the ring passes its fill mark. When the log is full we stop draining and the kernel counts what the
+ * ring then refuses; what was accepted is never dropped. */
+#include "agent/worker_internal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "userspace/base/clock.h"
+#include "userspace/base/fs.h"
+#include "userspace/base/metrics.h"
+#include "userspace/base/msg.h"
+#include "userspace/web/metrics_server.h"
+
+#define DRAIN_BYTES (4u << 20)
+#define STOP_DRAIN_NS (5 * TL_SEC)
+#define FULL_RETRY_US 50000
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_asked = 1;
+}
+
+static bool inspector_gone(const struct tl_worker *worker)
+{
+	struct pollfd p = { .fd = worker->options->inspector };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+/* Appends the frame, waiting as long as the log is full. Returns false when we were told to stop meanwhile. */
+static bool append_frame(struct tl_worker *worker)
+{
+	static struct tl_msg_gate gate;
+	int r;
+
+	while ((r = tl_frame_append(&worker->frame, worker->log, NULL)) < 0) {
+		worker->counters.log_full++;
+		tl_msg_limited(&gate, 10000, TL_WARNING,
+			       "the local log %s takes no more (%s): capture goes on in the ring, what that refuses is "
+			       "counted; free space, raise --log-size, or bring the broker back",
+			       worker->log_dir, strerror(-r));
+		worker->control->heartbeat_ns = tl_mono_ns();
+		tl_worker_status_write(worker, false);
+		if (stop_asked || inspector_gone(worker))
+			return false;
+		usleep(FULL_RETRY_US);
+	}
+	tl_frame_clear(&worker->frame);
+	worker->counters.frames++;
+	return true;
+}
+
+static void tick(struct tl_worker *worker, uint64_t now)
+{
+	uint64_t lines, corr;
+
+	if (now < worker->next_deadline_ns)
+		return;
+	lines = tl_lines_tick(worker->lines, now);
+	corr = tl_corr_tick(worker->corr, now);
+	worker->next_deadline_ns = lines < corr ? lines : corr;
+	if (worker->next_deadline_ns > now + 100 * TL_MS)
+		worker->next_deadline_ns = now + 100 * TL_MS;
+}
+
+/* Takes what is in the ring, up to DRAIN_BYTES. Returns the number of events, -EAGAIN when the log refused until stop. */
+static int64_t drain(struct tl_worker *worker)
+{
+	uint64_t start = tl_ring_position(worker->ring);
+	const struct tl_event *event = NULL;
+	int64_t n = 0;
+
+	while (tl_ring_position(worker->ring) - start < DRAIN_BYTES && (event = tl_ring_next(worker->ring))) {
+		tl_worker_event(worker, event);
+		n++;
+	}
+	worker->saw_end = event == NULL;
+	if (worker->saw_end && worker->trailing.len)
+		tl_worker_trailing_apply(worker);
+	tick(worker, tl_mono_ns());
+	tl_worker_save(worker, false);
+	if (worker->frame.n && !append_frame(worker))
+		return -EAGAIN;
+	if (n)
+		tl_ring_release(worker->ring);
+	return n;
+}
+
+static void each_second(struct tl_worker *worker, uint64_t now)
+{
+	worker->next_second_ns = now + TL_SEC;
+	worker->control->heartbeat_ns = now;
+	worker->wall_offset = tl_mono_to_wall_offset();
+	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
+	tl_worker_trailing_read(worker);
+	tl_enrich_tick(worker->enrich, now);
+	tl_worker_status_write(worker, false);
+}
+
+/* Sleeps until the next drain: short while lines come, longer when it is quiet. */
+static void wait_next(struct tl_worker *worker, uint64_t now)
+{
+	const struct tl_agent_settings *settings = worker->settings;
+	uint64_t quiet = now - worker->last_event_ns, ns = settings->drain_ns;
+	struct pollfd p[2] = {
+		{ .fd = worker->options->inspector, .events = POLLHUP },
+		{ .fd = tl_ring_poll_fd(worker->ring), .events = POLLIN },
+	};
+	struct timespec timeout;
+
+	if (quiet > 500 * TL_MS)
+		ns = settings->idle_ns;
+	else if (quiet > 20 * TL_MS)
+		ns = settings->drain_ns * 2;
+	if (worker->next_deadline_ns > now && worker->next_deadline_ns - now < ns)
+		ns = worker->next_deadline_ns - now;
+	timeout = (struct timespec){ (time_t)(ns / TL_SEC), (long)(ns % TL_SEC) };
+	(void)ppoll(p, p[1].fd >= 0 ? 2 : 1, &timeout, NULL);
+	if (p[0].revents & (POLLHUP | POLLERR))
+		stop_asked = 1;
+}
+
+static void work(struct tl_worker *worker)
+{
+	while (!stop_asked) {
+		int64_t n = drain(worker);
+		uint64_t now = tl_mono_ns();
+
+		if (n < 0)
+			return;
+		if (n > 0)
+			worker->last_event_ns = now;
+		if (now >= worker->next_second_ns)
+			each_second(worker, now);
+		if (worker->saw_end)
+			wait_next(worker, now);
+	}
+}
+
+/* What is in the ring still becomes records; then everything open is given out. */
+static void finish(struct tl_worker *worker)
+{
+	uint64_t until = tl_mono_ns() + STOP_DRAIN_NS;
+
+	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
+	tl_worker_trailing_read(worker);
+	while (drain(worker) >= 0 && !worker->saw_end && tl_mono_ns() < until)
+		;
+	tl_worker_trailing_apply(worker);
+	tl_lines_flush(worker->lines);
+	tl_corr_flush(worker->corr);
+	tl_worker_save(worker, false);
+	if (worker->frame.n && append_frame(worker))
+		tl_ring_release(worker->ring);
+}
+
+static int map_control(struct tl_worker *worker, struct tl_error *error)
+{
+	void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  worker->options->fds.control, 0);
+
+	if (page == MAP_FAILED)
+		return tl_error_set(error, -errno, "cannot map the control page: %s", strerror(errno));
+	worker->control = page;
+	worker->control->heartbeat_ns = tl_mono_ns();
+	return 0;
+}
+
+static int pipe_reader(void *arg, uint32_t tgid, const struct tl_file_id *file)
+{
+	struct tl_worker *worker = arg;
+
+	return tl_inspect_pipe_reader(worker->options->inspector, tgid, file);
+}
+
+static int decide(void *arg, const struct tl_file_id *file, enum tl_verdict verdict)
+{
+	struct tl_worker *worker = arg;
+
+	return tl_inspect_decide(worker->options->inspector, file, verdict);
+}
+
+static void ignore_sock(void *arg, uint64_t sock, uint64_t sock_ino)
+{
+	struct tl_worker *worker = arg;
+	const struct tl_sock_key key = { sock, sock_ino };
+
+	(void)tl_inspect_ignore_sock(worker->options->inspector, &key);
+}
+
+static int make_lines(struct tl_worker *worker, struct tl_error *error)
+{
+	static const char *const default_paths[] = { "/var/log/**", "**.log" };
+	const struct tl_agent_settings *settings = worker->settings;
+	const struct tl_streams_options streams = {
+		.max = 65536,
+		.paths = settings->paths.n ? (const char *const *)settings->paths.items : default_paths,
+		.n_paths = settings->paths.n ? settings->paths.n : ARRAY_SIZE(default_paths),
+		.pipe_reader = pipe_reader,
+		.decide = decide,
+		.arg = worker,
+	};
+	const struct tl_lines_options lines = {
+		.max_line = (uint32_t)settings->max_line,
+		.max_open = 65536,
+		.max_bytes = 64 << 20,
+		.partial_ns = settings->partial_ns,
+		.join_ns = settings->join_ns,
+		.multiline = settings->multiline,
+		.custom = (const char *const *)settings->multiline_rules.items,
+		.n_custom = settings->multiline_rules.n,
+		.ready = tl_worker_line_ready,
+		.arg = worker,
+	};
+
+	worker->streams = tl_streams_new(&streams);
+	if (!worker->streams)
+		return tl_error_set(error, -ENOMEM, "no memory for the stream table");
+	return tl_lines_new(&lines, &worker->lines, error);
+}
+
+static int make_correlation(struct tl_worker *worker, struct tl_error *error)
+{
+	static char host[256];
+	const struct tl_agent_settings *settings = worker->settings;
+	struct tl_corr_options corr = {
+		.hold_ns = settings->hold_ns,
+		.gate_confirms = (uint32_t)settings->gate_confirms,
+		.off = !settings->correlate,
+		.no_inline = !settings->inline_tokens,
+		.instance = worker->instance,
+		.released = tl_worker_line_released,
+		.exchange = tl_worker_exchange,
+		.ignore = ignore_sock,
+		.arg = worker,
+	};
+	struct tl_enrich_options enrich = { .service_name = settings->service_name, .host_name = host, .max = 16384 };
+	uint64_t instance;
+
+	gethostname(host, sizeof(host) - 1);
+	tl_random(&instance, sizeof(instance));
+	snprintf(worker->instance, sizeof(worker->instance), "%016llx", (unsigned long long)instance);
+	worker->enrich = tl_enrich_new(&enrich);
+	if (!worker->enrich)
+		return tl_error_set(error, -ENOMEM, "no memory for the process table");
+	return tl_corr_new(&corr, &worker->corr, error);
+}
+
+static int open_log(struct tl_worker *worker, struct tl_error *error)
+{
+	const struct tl_log_options options = {
+		.dir = worker->log_dir,
+		.max_bytes = worker->settings->log_bytes,
+		.sync_ms = (uint32_t)(worker->settings->log_sync_ns / TL_MS),
+		.checkpoint = tl_worker_checkpoint,
+		.arg = worker,
+	};
+
+	return tl_log_open(&options, &worker->log, error);
+}
+
+static int open_ring(struct tl_worker *worker, struct tl_error *error)
+{
+	int r = tl_ring_open(&worker->options->fds, &worker->ring, error);
+
+	if (r == 0 && worker->ring_position)
+		tl_ring_skip_to(worker->ring, worker->ring_position);
+	return r;
+}
+
+static int start_forward(struct tl_worker *worker, struct tl_error *error)
+{
+	const struct tl_forward_options options = {
+		.kafka = &worker->settings->kafka,
+		.log_dir = worker->log_dir,
+		.consumer = "kafka",
+	};
+
+	if (!worker->settings->kafka.brokers)
+		return 0;
+	return tl_forward_start(&options, &worker->forward, error);
+}
+
+static int start(struct tl_worker *worker, struct tl_error *error)
+{
+	const struct tl_agent_settings *settings = worker->settings;
+	int r;
+
+	if (asprintf(&worker->log_dir, "%s/log", settings->state_dir) < 0)
+		return tl_error_set(error, -ENOMEM, "no memory");
+	worker->wall_offset = tl_mono_to_wall_offset();
+	worker->started_ns = worker->last_event_ns = tl_mono_ns();
+	if ((r = tl_redact_new((const char *const *)settings->redact.items, settings->redact.n, &worker->redact, error)) < 0 ||
+	    (r = map_control(worker, error)) < 0 || (r = open_log(worker, error)) < 0 ||
+	    (r = make_lines(worker, error)) < 0 || (r = make_correlation(worker, error)) < 0 ||
+	    (r = tl_worker_recover(worker, error)) < 0 || (r = open_ring(worker, error)) < 0 ||
+	    (r = start_forward(worker, error)) < 0)
+		return r;
+	tl_metric_collect(tl_worker_metrics, worker);
+	if (settings->metrics && (r = tl_metrics_serve(settings->metrics, error)) < 0)
+		return r;
+	return 0;
+}
+
+static void done(struct tl_worker *worker)
+{
+	uint64_t left = 0;
+
+	tl_log_closep(&worker->log);
+	worker->log = NULL;
+	if (worker->forward)
+		left = tl_forward_stop(worker->forward, (unsigned)(worker->settings->stop_ns / TL_MS));
+	if (left)
+		tl_msg(TL_WARNING, "%llu entries are not acknowledged by the broker yet; they stay in %s and go out when "
+				   "the agent is started again",
+		       (unsigned long long)left, worker->log_dir);
+	tl_worker_status_write(worker, true);
+}
+
+int tl_worker_main(const struct tl_worker_options *options)
+{
+	static struct tl_worker worker;
+	struct sigaction action = { .sa_handler = on_stop };
+	struct tl_error error = { 0 };
+	int r;
+
+	worker.options = options;
+	worker.settings = options->settings;
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	prctl(PR_SET_NAME, "tapline-worker");
+	r = tl_drop_privileges(&error);
+	if (r == 0)
+		r = start(&worker, &error);
+	if (r < 0) {
+		tl_msg(TL_ERROR, "%s", error.message);
+		return r == -EINVAL ? 2 : 1;
+	}
+	tl_msg(TL_INFO, "capturing with %s (%s), %s ring of %llu KiB; state in %s", options->backend, options->backend_why,
+	       options->ring, (unsigned long long)options->fds.ring_bytes >> 10, worker.settings->state_dir);
+	if (worker.settings->ready_fd >= 0 && write((int)worker.settings->ready_fd, "1", 1) != 1)
+		tl_msg(TL_DEBUG, "nobody waits for us");
+	work(&worker);
+	finish(&worker);
+	done(&worker);
+	return 0;
+}

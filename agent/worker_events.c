@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/worker_internal.h"
+
+#include <unistd.h>
+
+#include "agent/runtimes/runtime.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/map.h"
+#include "userspace/base/msg.h"
+
+/* The cause of a hole as the kernel noted it for the stream. */
+static enum tl_cause hole_cause(struct tl_worker *worker, const struct tl_stream_info *stream)
+{
+	struct tl_stream kernel = { 0 };
+
+	if (tl_inspect_stream(worker->options->inspector, &stream->file, &kernel) == 0 &&
+	    kernel.lost_cause < TL_CAUSES)
+		return (enum tl_cause)kernel.lost_cause;
+	return TL_LOST_RING_FULL;
+}
+
+static void on_log(struct tl_worker *worker, const struct tl_ev_log *event)
+{
+	uint64_t offset, hole = 0;
+	struct tl_stream_info *stream = tl_streams_bytes(worker->streams, event, &offset, &hole);
+
+	if (!stream) {
+		worker->counters.ignored_bytes += event->h.len;
+		return;
+	}
+	worker->counters.log_bytes += event->h.len;
+	if (hole) {
+		tl_lines_hole(worker->lines, stream->number);
+		tl_worker_gap(worker, stream, offset - hole, hole, hole_cause(worker, stream), event->h.time_ns);
+	}
+	tl_lines_bytes(worker->lines, stream, event, (const char *)(event + 1), offset);
+}
+
+/* A process's executable may tell how its execution unit is read; the kernel then reads it at each call. */
+static void learn_process(struct tl_worker *worker, const struct tl_event *event)
+{
+	int fd = worker->options->inspector;
+	_cleanup_(closep) int exe = -1;
+	struct tl_proc_info info;
+	struct tl_runtime_unit unit = { 0 };
+	struct tl_error error = { 0 };
+	uint64_t service;
+
+	if (tl_inspect_process(fd, event->tgid, &info, &exe) < 0)
+		return;
+	service = tl_hash(info.exe, strlen(info.exe)) ^ tl_hash(info.cmdline, strlen(info.cmdline)) * 3;
+	tl_corr_service(worker->corr, event->tgid, event->start_ns, service ? service : 1);
+	tl_enrich_learn(worker->enrich, event->tgid, event->start_ns, &info);
+	if (exe < 0 || !tl_runtime_detect(exe, &unit, &error))
+		return;
+	if (unit.refused) {
+		tl_msg(TL_WARNING, "process %u (%s): its lines get no unit: %s", event->tgid, info.comm, error.message);
+		return;
+	}
+	if (unit.unit.unit_kind != TL_UNIT_THREAD)
+		(void)tl_inspect_set_unit(fd, event->tgid, event->start_ns, &unit.unit);
+}
+
+static void on_proc(struct tl_worker *worker, const struct tl_ev_proc *event)
+{
+	switch (event->what) {
+	case TL_PROC_SELECTED:
+	case TL_PROC_EXEC:
+	case TL_PROC_FORK:
+		tl_enrich_seen(worker->enrich, event);
+		tl_corr_proc(worker->corr, event, 0);
+		learn_process(worker, &event->h);
+		break;
+	case TL_PROC_EXIT:
+		tl_lines_exit(worker->lines, event->h.tgid, event->h.start_ns);
+		tl_corr_proc(worker->corr, event, 0);
+		tl_enrich_exit(worker->enrich, event->h.tgid, event->h.start_ns);
+		break;
+	default:
+		break;
+	}
+}
+
+void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
+{
+	worker->counters.events++;
+	switch (event->type) {
+	case TL_EV_LOG:
+		on_log(worker, (const struct tl_ev_log *)event);
+		break;
+	case TL_EV_FILE:
+		(void)tl_streams_file(worker->streams, (const struct tl_ev_file *)event);
+		break;
+	case TL_EV_WIRE:
+	case TL_EV_SOCK: {
+		const struct tl_ev_wire *wire = (const struct tl_ev_wire *)event;
+
+		tl_corr_wire(worker->corr, wire, (const char *)(wire + 1));
+		break;
+	}
+	case TL_EV_PROC:
+		on_proc(worker, (const struct tl_ev_proc *)event);
+		break;
+	default:
+		break;
+	}
+}
+
+void tl_worker_trailing_read(struct tl_worker *worker)
+{
+	struct tl_stream_row rows[256];
+	uint32_t cursor = 0;
+	int n;
+
+	tl_buf_clear(&worker->trailing);
+	while ((n = tl_inspect_streams(worker->options->inspector, &cursor, rows, ARRAY_SIZE(rows))) > 0)
+		for (int i = 0; i < n; i++)
+			if (rows[i].stream.lost_bytes)
+				tl_buf_add(&worker->trailing, &rows[i], sizeof(rows[i]));
+}
+
+void tl_worker_trailing_apply(struct tl_worker *worker)
+{
+	size_t n = worker->trailing.len / sizeof(struct tl_stream_row);
+
+	for (size_t i = 0; i < n; i++) {
+		struct tl_stream_info *stream;
+		struct tl_stream_row row;
+		uint64_t offset, hole;
+
+		memcpy(&row, worker->trailing.data + i * sizeof(row), sizeof(row));
+		hole = tl_streams_trailing(worker->streams, &row, &stream, &offset);
+		if (!hole)
+			continue;
+		tl_lines_hole(worker->lines, stream->number);
+		tl_worker_gap(worker, stream, offset, hole, (enum tl_cause)row.stream.lost_cause, tl_mono_ns());
+	}
+	tl_buf_clear(&worker->trailing);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's parts, private to agent/worker*.c. One drain is: events -> lines -> attributions -> records and state in `frame`
+ * -> one append -> ring position released. */
+#ifndef TL_AGENT_WORKER_INTERNAL_H
+#define TL_AGENT_WORKER_INTERNAL_H
+
+#include "agent/correlate/correlate.h"
+#include "agent/enrich.h"
+#include "agent/forward.h"
+#include "agent/lines.h"
+#include "userspace/parse/redact.h"
+#include "agent/ring.h"
+#include "agent/worker.h"
+
+struct tl_worker_counters {
+	uint64_t events, log_bytes, records, record_bytes, gaps, gap_bytes, exchanges, frames;
+	uint64_t lost[TL_CAUSES]; /* bytes lost in user space, by cause; the kernel's are in tl_stats */
+	uint64_t log_full;        /* appends that had to wait */
+	uint64_t ignored_bytes;   /* of streams decided to be no log */
+};
+
+struct tl_worker {
+	const struct tl_worker_options *options;
+	const struct tl_agent_settings *settings;
+	char *log_dir;
+	struct tl_log *log;
+	struct tl_ring *ring;
+	struct tl_streams *streams;
+	struct tl_lines *lines;
+	struct tl_corr *corr;
+	struct tl_enrich *enrich;
+	struct tl_redact *redact;    /* NULL: no rules */
+	struct tl_forward *forward;  /* NULL: no broker */
+	struct tl_control *control;  /* the kernel's, mmapped */
+
+	struct tl_frame frame;
+	struct tl_arena arena;       /* strings of the record being packed */
+	struct tl_record record;
+	struct tl_buf scratch;
+	struct tl_buf trailing;      /* struct tl_stream_row of streams with losses, read before the last drain */
+
+	uint64_t epoch;              /* of uids */
+	uint64_t ring_position;      /* as in the last frame */
+	uint32_t next_resource;
+	int64_t wall_offset;         /* monotonic + this = wall */
+	char instance[17];           /* of minted ids */
+	struct tl_stats stats;       /* the kernel's, read once a second */
+	struct tl_worker_counters counters;
+	uint64_t started_ns, last_event_ns, next_second_ns;
+	uint64_t next_deadline_ns;   /* of lines and holds */
+	bool saw_end;                /* the ring was empty at the last drain */
+};
+
+/* worker_records.c: what becomes of a finished line, hole or exchange: one entry in the frame. */
+void tl_worker_line_ready(void *arg, struct tl_line *line);
+void tl_worker_line_released(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
+void tl_worker_exchange(void *arg, const struct tl_exchange *exchange);
+void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint64_t offset, uint64_t bytes,
+		   enum tl_cause cause, uint64_t time_ns);
+
+/* worker_events.c: one event of the ring. */
+void tl_worker_event(struct tl_worker *worker, const struct tl_event *event);
+/* Trailing loss, which no later event tells: first the kernel's counters are read; then the ring is drained to its end; then
+ * what the counters have more than the events told is a hole at each stream's end. */
+void tl_worker_trailing_read(struct tl_worker *worker);
+void tl_worker_trailing_apply(struct tl_worker *worker);
+
+/* worker_state.c: recovery and what a frame carries besides records. */
+int tl_worker_recover(struct tl_worker *worker, struct tl_error *error);
+void tl_worker_save(struct tl_worker *worker, bool all);
+void tl_worker_checkpoint(void *arg, struct tl_log *log);
+
+/* worker_status.c: status file and metrics. */
+void tl_worker_status_write(struct tl_worker *worker, bool stopping);
+void tl_worker_metrics(void *arg, struct tl_buf *out);
+
+#endif

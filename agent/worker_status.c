@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the worker tells: STATE/status.json, replaced once a second (`tapline status` reads it, also after a crash), and the
+ * Prometheus families. The metrics thread reads counters that this thread writes: each is one aligned word. */
+#include "agent/worker_internal.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "version.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/fs.h"
+#include "userspace/base/json.h"
+#include "userspace/base/metrics.h"
+
+#define STREAMS_SHOWN 1000
+
+static const char *const how_names[] = TL_HOW_NAMES;
+static const char *const why_names[] = TL_WHY_NAMES;
+static const char *const cause_names[] = TL_CAUSE_NAMES;
+
+static void number(struct tl_buf *out, const char *key, uint64_t value)
+{
+	tl_json_key(out, key);
+	tl_buf_printf(out, "%llu", (unsigned long long)value);
+}
+
+static void text(struct tl_buf *out, const char *key, const char *value)
+{
+	tl_json_key(out, key);
+	tl_json_string(out, tl_span_str(value));
+}
+
+static void open_object(struct tl_buf *out, const char *key)
+{
+	tl_json_key(out, key);
+	tl_buf_putc(out, '{');
+}
+
+static void close_object(struct tl_buf *out)
+{
+	tl_buf_putc(out, '}');
+}
+
+static uint64_t lost_bytes(const struct tl_worker *worker, int cause)
+{
+	return worker->stats.lost_bytes[cause] + worker->counters.lost[cause];
+}
+
+static void put_totals(const struct tl_worker *worker, struct tl_buf *out)
+{
+	open_object(out, "bytes");
+	number(out, "seen", worker->stats.seen_bytes);
+	number(out, "captured", worker->counters.log_bytes);
+	number(out, "records", worker->counters.record_bytes);
+	number(out, "gaps", worker->counters.gap_bytes);
+	number(out, "blind", worker->stats.blind_bytes);
+	close_object(out);
+	open_object(out, "dropped_bytes");
+	for (int i = 0; i < TL_CAUSES; i++)
+		if (lost_bytes(worker, i))
+			number(out, cause_names[i], lost_bytes(worker, i));
+	close_object(out);
+	open_object(out, "dropped_events");
+	for (int i = 0; i < TL_CAUSES; i++)
+		if (worker->stats.lost_events[i] + worker->stats.lost_wire[i])
+			number(out, cause_names[i], worker->stats.lost_events[i] + worker->stats.lost_wire[i]);
+	close_object(out);
+	number(out, "records", worker->counters.records);
+	number(out, "gaps", worker->counters.gaps);
+	number(out, "exchanges", worker->counters.exchanges);
+	number(out, "events", worker->counters.events);
+}
+
+static void put_stream(const struct tl_stream_info *stream, struct tl_buf *out)
+{
+	static const char *const kinds[] = { "file", "pipe", "tty", "unix", "other" };
+
+	tl_buf_puts(out, out->data[out->len - 1] == '[' ? "{" : ",{");
+	tl_json_key(out, "stream.id");
+	tl_buf_printf(out, "\"%llx\"", (unsigned long long)stream->number);
+	text(out, "kind", kinds[stream->kind < ARRAY_SIZE(kinds) ? stream->kind : 4]);
+	text(out, "path", stream->path);
+	text(out, "verdict", stream->verdict == TL_VERDICT_LOG ? "log" : "ignore");
+	number(out, "process.pid", stream->last_tgid);
+	number(out, "seen_bytes", stream->next_offset);
+	number(out, "delivered_bytes", stream->delivered_bytes);
+	number(out, "gap_bytes", stream->gap_bytes);
+	number(out, "open_bytes", stream->next_offset - stream->delivered_bytes - stream->gap_bytes);
+	number(out, "records", stream->records);
+	close_object(out);
+}
+
+static void put_streams(struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_stream_info *stream;
+	size_t iter = 0, shown = 0, more = 0;
+
+	tl_json_key(out, "streams");
+	tl_buf_putc(out, '[');
+	while ((stream = tl_streams_next(worker->streams, &iter))) {
+		if (stream->verdict != TL_VERDICT_LOG)
+			continue;
+		if (shown++ < STREAMS_SHOWN)
+			put_stream(stream, out);
+		else
+			more++;
+	}
+	tl_buf_putc(out, ']');
+	number(out, "streams_not_shown", more);
+	number(out, "streams_refused", tl_streams_refused(worker->streams));
+}
+
+static void put_gate(void *arg, const struct tl_gate_row *row)
+{
+	struct tl_buf *out = arg;
+
+	tl_buf_puts(out, out->data[out->len - 1] == '[' ? "{" : ",{");
+	number(out, "process.pid", row->tgid);
+	number(out, "confirms", row->confirms);
+	number(out, "contradicts", row->contradicts);
+	tl_json_key(out, "open");
+	tl_buf_puts(out, row->open ? "true" : "false");
+	close_object(out);
+}
+
+static void put_correlation(const struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_corr_usage usage;
+
+	tl_corr_usage(worker->corr, &usage);
+	open_object(out, "correlation");
+	open_object(out, "how");
+	for (int i = 0; i < TL_HOWS; i++)
+		number(out, how_names[i], usage.how[i]);
+	close_object(out);
+	open_object(out, "why");
+	for (int i = 1; i < TL_WHYS; i++)
+		if (usage.why[i])
+			number(out, why_names[i], usage.why[i]);
+	close_object(out);
+	number(out, "connections", usage.conns);
+	number(out, "held", usage.held);
+	number(out, "table_full", usage.full);
+	tl_json_key(out, "gates");
+	tl_buf_putc(out, '[');
+	tl_corr_gates(worker->corr, put_gate, out);
+	tl_buf_putc(out, ']');
+	close_object(out);
+}
+
+static void put_log(struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_log_usage usage = { 0 };
+
+	if (worker->log)
+		tl_log_usage(worker->log, &usage);
+	open_object(out, "log");
+	number(out, "used_bytes", usage.used_bytes);
+	number(out, "max_bytes", usage.max_bytes);
+	number(out, "unread_bytes", usage.end - usage.oldest_unread);
+	number(out, "full", worker->counters.log_full);
+	close_object(out);
+}
+
+static void put_forward(const struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_forward_usage usage;
+
+	if (!worker->forward)
+		return;
+	tl_forward_usage(worker->forward, &usage);
+	open_object(out, "kafka");
+	text(out, "brokers", worker->settings->kafka.brokers);
+	tl_json_key(out, "connected");
+	tl_buf_puts(out, usage.connected ? "true" : "false");
+	number(out, "records", usage.records);
+	number(out, "in_flight", usage.in_flight);
+	number(out, "retries", usage.retries);
+	text(out, "last_error", usage.last_error);
+	close_object(out);
+}
+
+void tl_worker_status_write(struct tl_worker *worker, bool stopping)
+{
+	struct tl_buf *out = &worker->scratch;
+	char path[4096], when[TL_TIME_LEN + 1];
+
+	tl_buf_clear(out);
+	tl_time_format(tl_wall_ns(), when);
+	tl_buf_putc(out, '{');
+	text(out, "time", when);
+	text(out, "version", TL_VERSION);
+	number(out, "pid", (uint64_t)getpid());
+	text(out, "state", stopping ? "stopped" : "running");
+	text(out, "backend", worker->options->backend);
+	text(out, "backend_why", worker->options->backend_why);
+	text(out, "ring", worker->options->ring);
+	number(out, "ring_bytes", tl_ring_size(worker->ring));
+	number(out, "ring_pending_bytes", tl_ring_pending(worker->ring));
+	put_totals(worker, out);
+	put_log(worker, out);
+	put_forward(worker, out);
+	put_correlation(worker, out);
+	put_streams(worker, out);
+	tl_buf_puts(out, "}\n");
+	snprintf(path, sizeof(path), "%s/status.json", worker->settings->state_dir);
+	(void)tl_file_replace(path, tl_buf_span(out), false, NULL);
+}
+
+static void family(struct tl_buf *out, const char *name, const char *type, const char *help)
+{
+	tl_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void simple(struct tl_buf *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+	family(out, name, type, help);
+	tl_buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void metrics_correlation(const struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_corr_usage usage;
+
+	tl_corr_usage(worker->corr, &usage);
+	family(out, "tapline_agent_lines_total", "counter", "Lines by how their request id is known.");
+	for (int i = 0; i < TL_HOWS; i++)
+		tl_buf_printf(out, "tapline_agent_lines_total{how=\"%s\"} %llu\n", how_names[i],
+			      (unsigned long long)usage.how[i]);
+	family(out, "tapline_agent_uncorrelated_lines_total", "counter", "Lines without an id, by why.");
+	for (int i = 1; i < TL_WHYS; i++)
+		tl_buf_printf(out, "tapline_agent_uncorrelated_lines_total{why=\"%s\"} %llu\n", why_names[i],
+			      (unsigned long long)usage.why[i]);
+	simple(out, "tapline_agent_gate_contradictions_total", "counter", "Responses that spoke against the thread rule.",
+	       usage.contradicts);
+}
+
+void tl_worker_metrics(void *arg, struct tl_buf *out)
+{
+	struct tl_worker *worker = arg;
+	struct tl_forward_usage forward;
+
+	simple(out, "tapline_agent_seen_bytes_total", "counter", "Bytes that tapped processes wrote to logs.",
+	       worker->stats.seen_bytes);
+	simple(out, "tapline_agent_received_bytes_total", "counter", "Log bytes taken off the ring.",
+	       worker->counters.log_bytes);
+	simple(out, "tapline_agent_records_total", "counter", "Records appended to the local log, gap records too.",
+	       worker->counters.records + worker->counters.gaps);
+	simple(out, "tapline_agent_blind_bytes_total", "counter", "Bytes moved to logs by calls whose payload is not seen.",
+	       worker->stats.blind_bytes);
+	simple(out, "tapline_agent_gap_bytes_total", "counter", "Lost bytes told by gap records.",
+	       worker->counters.gap_bytes);
+	simple(out, "tapline_agent_http_exchanges_total", "counter", "HTTP exchanges seen.", worker->counters.exchanges);
+	simple(out, "tapline_agent_ring_pending_bytes", "gauge", "Bytes waiting in the ring.",
+	       tl_ring_pending(worker->ring));
+	simple(out, "tapline_agent_log_full_total", "counter", "Appends that waited because the local log was full.",
+	       worker->counters.log_full);
+	family(out, "tapline_agent_dropped_bytes_total", "counter", "Log bytes not captured, by cause.");
+	for (int i = 0; i < TL_CAUSES; i++)
+		tl_buf_printf(out, "tapline_agent_dropped_bytes_total{cause=\"%s\"} %llu\n", cause_names[i],
+			      (unsigned long long)lost_bytes(worker, i));
+	family(out, "tapline_agent_dropped_events_total", "counter", "Events not captured, by cause.");
+	for (int i = 0; i < TL_CAUSES; i++)
+		tl_buf_printf(out, "tapline_agent_dropped_events_total{cause=\"%s\"} %llu\n", cause_names[i],
+			      (unsigned long long)(worker->stats.lost_events[i] + worker->stats.lost_wire[i]));
+	metrics_correlation(worker, out);
+	if (!worker->forward)
+		return;
+	tl_forward_usage(worker->forward, &forward);
+	simple(out, "tapline_agent_kafka_records_total", "counter", "Records acknowledged by the broker.", forward.records);
+	simple(out, "tapline_agent_kafka_in_flight", "gauge", "Records sent and not acknowledged.", forward.in_flight);
+	simple(out, "tapline_agent_kafka_failures_total", "counter", "Deliveries that failed and were sent again.",
+	       forward.failures);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What happens once a process, a file or a socket: events that describe them are prepared in the CPU's workbench (`ctl`)
+ * and put into the ring by the caller, who has the program's context that perf output wants. Probe reads only: the same
+ * code on every kernel, and nothing here is hot. */
+#include "bpf/maps.bpf.h"
+
+#define S_IFSOCK 0140000
+#define AF_UNIX 1
+#define TICK_NS 10000000ULL /* a clock tick, the grain of start times in /proc */
+
+/* Roots of file systems whose files are switches and counters, never logs. */
+static __always_inline bool tl_is_pseudo_fs(__u64 magic)
+{
+	return magic == 0x09041934 /* anonymous inodes */ || magic == 0x9fa0 /* proc */ ||
+	       magic == 0x62656572 /* sysfs */ || magic == 0x63677270 /* cgroup2 */ ||
+	       magic == 0x27e0eb /* cgroup */ || magic == 0x64626720 /* debugfs */ ||
+	       magic == 0x74726163 /* tracefs */ || magic == 0xcafe4a11 /* bpf */ ||
+	       magic == 0x73636673 /* securityfs */;
+}
+
+static __always_inline void tl_ctl_head(struct tl_event *e, __u8 type, __u32 len)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	__builtin_memset(e, 0, sizeof(*e));
+	e->type = type;
+	e->len = len;
+	e->time_ns = bpf_ktime_get_ns();
+	e->tgid = id >> 32;
+	e->tid = id;
+	e->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	e->cpu = bpf_get_smp_processor_id();
+}
+
+/* Makes the map entry of the current process if there is none of it yet, and prepares a PROC event.
+ * Returns its length, 0 when the map is full. */
+__noinline int tl_proc_event(__u32 cpu, __u32 what)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct tl_proc fresh = {}, *p;
+	struct tl_ev_proc *e;
+	__u32 tgid;
+
+	if (!w)
+		return 0;
+	e = (void *)w->ctl;
+	tl_ctl_head(&e->h, TL_EV_PROC, 0);
+	e->what = what;
+	e->parent = 0;
+	bpf_core_read(&task, sizeof(task), &task->group_leader);
+	bpf_core_read_str(e->comm, sizeof(e->comm), &task->comm);
+	tgid = e->h.tgid;
+	p = bpf_map_lookup_elem(&tl_procs, &tgid);
+	if (p && e->h.start_ns - p->start_ns < TICK_NS) {
+		p->start_ns = e->h.start_ns;
+		e->h.lost_gen = p->lost_gen;
+		return sizeof(*e);
+	}
+	fresh.start_ns = e->h.start_ns;
+	if (bpf_map_update_elem(&tl_procs, &tgid, &fresh, BPF_ANY))
+		return 0;
+	return sizeof(*e);
+}
+
+/* Puts one name of the path in front of the others, or crosses a mount. Returns 1 at the root. */
+__noinline int tl_path_step(__u32 cpu)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+	struct dentry *d, *parent;
+	struct mount *m, *up;
+	const unsigned char *name;
+	__u64 n, at;
+
+	if (!w)
+		return 1;
+	d = (void *)w->dentry;
+	m = (void *)w->mount;
+	if (d == BPF_CORE_READ(m, mnt.mnt_root)) {
+		up = BPF_CORE_READ(m, mnt_parent);
+		w->dentry = (__u64)BPF_CORE_READ(m, mnt_mountpoint);
+		w->mount = (__u64)up;
+		return up == m || !up;
+	}
+	parent = BPF_CORE_READ(d, d_parent);
+	if (!parent || (parent == d && w->path_at != TL_PATH_MAX))
+		return 1;
+	n = TL_BOUND(BPF_CORE_READ(d, d_name.len), 255);
+	name = BPF_CORE_READ(d, d_name.name);
+	if (w->path_at < n + 1) {
+		w->path_cut = 1;
+		return 1;
+	}
+	at = TL_BOUND(w->path_at - n - 1, TL_PATH_MAX);
+	w->path[at] = '/';
+	bpf_probe_read_kernel(w->path + at + 1, n, name);
+	w->path_at = at;
+	w->dentry = (__u64)parent;
+	return parent == d;
+}
+
+/* Walks the path of `file` into ctl, after the event's struct. Returns its length. */
+static __always_inline __u32 tl_path(struct tl_work *w, __u32 cpu, struct file *file)
+{
+	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+	int i;
+
+	w->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
+	w->mount = (__u64)mnt - bpf_core_field_offset(struct mount, mnt);
+	w->path_at = TL_PATH_MAX;
+	w->path_cut = 0;
+	for (i = 0; i < 80; i++)
+		if (tl_path_step(cpu))
+			break;
+	if (i == 80)
+		w->path_cut = 1;
+	bpf_probe_read_kernel(w->ctl + sizeof(struct tl_ev_file),
+			      TL_BOUND(TL_PATH_MAX - w->path_at, TL_PATH_MAX),
+			      w->path + TL_BOUND(w->path_at, TL_PATH_MAX));
+	return TL_PATH_MAX - w->path_at;
+}
+
+/* Prepares the FILE event of `file`, whose id is on the workbench. `kind_and_flags`: enum tl_file_kind, TL_EVF_* << 8.
+ * Returns its length, or -1 when it is no log by its file system. */
+__noinline int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_flags)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+	struct file *f = (void *)file;
+	struct tl_ev_file *e;
+	__u32 kind = kind_and_flags & 0xff, n = 0;
+
+	if (!w)
+		return 0;
+	if (kind == TL_FILE_REGULAR && tl_is_pseudo_fs(BPF_CORE_READ(f, f_inode, i_sb, s_magic)))
+		return -1;
+	e = (void *)w->ctl;
+	if (kind == TL_FILE_UNIX) {
+		n = TL_BOUND(w->unix_len, 108);
+		bpf_probe_read_kernel(w->ctl + sizeof(*e), n, w->unix_path);
+	} else if (kind != TL_FILE_PIPE) {
+		n = tl_path(w, cpu, f);
+	}
+	tl_ctl_head(&e->h, TL_EV_FILE, n);
+	e->h.flags = kind_and_flags >> 8;
+	if (kind == TL_FILE_REGULAR || kind == TL_FILE_TTY)
+		e->h.flags |= w->path_cut ? TL_EVF_TRUNC : 0;
+	e->file = w->file;
+	e->kind = kind;
+	e->f_flags = BPF_CORE_READ(f, f_flags);
+	e->fd = fd;
+	e->path_len = n;
+	return sizeof(*e) + n;
+}
+
+#define TL_STARTS(path, literal)                                                                   \
+	({                                                                                         \
+		bool _same = true;                                                                 \
+		_Pragma("unroll") for (unsigned _i = 0; _i < sizeof(literal) - 1; _i++) _same &=   \
+			(path)[_i] == (literal)[_i];                                               \
+		_same;                                                                             \
+	})
+#define TL_IS(path, literal) (TL_STARTS(path, literal) && !(path)[sizeof(literal) - 1])
+
+/* Whether a unix socket's peer (or the address at the user address `name`) is a log: journald's or syslog's by the path it
+ * is bound to, which is left on the workbench. */
+__noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name, __u32 name_len)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+	struct unix_sock *u = (void *)sk;
+	struct unix_address *addr;
+	char *path;
+	long n = 0;
+
+	if (!w)
+		return 0;
+	path = w->unix_path;
+	__builtin_memset(path, 0, 32);
+	if (name && name_len > 2) {
+		n = bpf_probe_read_user_str(path, 108, (void *)(name + 2));
+	} else {
+		u = (void *)BPF_CORE_READ(u, peer);
+		if (!u)
+			return 0;
+		addr = BPF_CORE_READ(u, addr);
+		if (!addr)
+			return 0;
+		n = bpf_probe_read_kernel_str(
+			path, 108,
+			(void *)((__u64)addr + bpf_core_field_offset(struct unix_address, name) + 2));
+	}
+	if (n <= 1)
+		return 0;
+	w->unix_len = n - 1;
+	if (TL_IS(path, "/dev/log"))
+		return 1;
+	if (!TL_STARTS(path, "/run/systemd/journal/"))
+		return 0;
+	path += sizeof("/run/systemd/journal/") - 1;
+	return TL_IS(path, "stdout") || TL_IS(path, "socket") || TL_IS(path, "dev-log") ||
+	       TL_IS(path, "syslog");
+}
+
+/* The goroutine that runs on the current thread; 0 when it cannot be read, or the runtime is one whose layout is not known
+ * (g_goid_off 0: there is never an id at the start of a g). g is where the thread-local slot points; on a
+ * system stack g is another, and m's current one counts. */
+__noinline __u64 tl_unit(__u32 tgid)
+{
+	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 base, g = 0, m = 0, current = 0, id = 0;
+
+	if (!p || !p->g_goid_off)
+		return 0;
+	base = BPF_CORE_READ(task, thread.fsbase);
+	if (!base || bpf_probe_read_user(&g, sizeof(g), (void *)(base + p->tls_off)) || !g)
+		return 0;
+	if (bpf_probe_read_user(&m, sizeof(m), (void *)(g + p->g_m_off)))
+		return 0;
+	if (m && bpf_probe_read_user(&current, sizeof(current), (void *)(m + p->m_curg_off)))
+		return 0;
+	if (bpf_probe_read_user(&id, sizeof(id), (void *)((current ?: g) + p->g_goid_off)))
+		return 0;
+	return id;
+}
+
+/* Whether the current task's cgroup was selected. A process that lives in version 1 hierarchies only is in the root of the
+ * unified one (id 1): then the memory controller's directory is meant. */
+__noinline bool tl_cgroup_selected(void)
+{
+	__u64 id = bpf_get_current_cgroup_id();
+
+	if (id <= 1 && bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id)) {
+		struct task_struct *task = (void *)bpf_get_current_task();
+		struct css_set *set = BPF_CORE_READ(task, cgroups);
+		struct cgroup_subsys_state *css = NULL;
+
+		bpf_probe_read_kernel(&css, sizeof(css),
+				      (void *)((__u64)set + bpf_core_field_offset(struct css_set, subsys) +
+					       8 * bpf_core_enum_value(enum cgroup_subsys_id,
+								       memory_cgrp_id)));
+		id = BPF_CORE_READ(css, cgroup, kn, id);
+	}
+	return bpf_map_lookup_elem(&tl_cgroups, &id) != NULL;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The socket side: calls on stream sockets that look like HTTP. Of an unknown socket the first bytes of each call are compared
+ * with the request methods and "HTTP/"; nothing else is read before one fits, and after 32 calls without one the socket is
+ * ignored. A single byte or the beginning of a method fits as well: headers may come in any pieces. */
+#ifndef TL_WIRE_BPF_H
+#define TL_WIRE_BPF_H
+
+#include "bpf/hit.bpf.h"
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define TL_MSG_PEEK 2
+#define TL_SOCK_TRIES 32
+#define TL_MMSG_WIRE 8 /* messages of one sendmmsg or recvmmsg on a stream socket */
+
+#define TL_TOKEN(a, b, c, d, e, f, g, h)                                                           \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 |   \
+	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+
+/* Whether the first n bytes of `have` agree with the token, as far as both go. */
+static __always_inline bool tl_token(__u64 have, __u32 n, __u64 token, __u32 len)
+{
+	__u32 m = n < len ? n : len;
+	__u64 mask = m >= 8 ? ~0ULL : (1ULL << (m * 8)) - 1;
+
+	return !((have ^ token) & mask);
+}
+
+static __always_inline bool tl_like_http(__u64 v, __u32 n)
+{
+	return tl_token(v, n, TL_TOKEN('G', 'E', 'T', ' ', 0, 0, 0, 0), 4) ||
+	       tl_token(v, n, TL_TOKEN('H', 'T', 'T', 'P', '/', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('P', 'O', 'S', 'T', ' ', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('P', 'U', 'T', ' ', 0, 0, 0, 0), 4) ||
+	       tl_token(v, n, TL_TOKEN('H', 'E', 'A', 'D', ' ', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('D', 'E', 'L', 'E', 'T', 'E', ' ', 0), 7) ||
+	       tl_token(v, n, TL_TOKEN('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '), 8) ||
+	       tl_token(v, n, TL_TOKEN('P', 'A', 'T', 'C', 'H', ' ', 0, 0), 6) ||
+	       tl_token(v, n, TL_TOKEN('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '), 8) ||
+	       tl_token(v, n, TL_TOKEN('T', 'R', 'A', 'C', 'E', ' ', 0, 0), 6);
+}
+
+static __always_inline void tl_wire_lose(struct tl_hit *h, __u32 cause)
+{
+	__sync_fetch_and_add(&h->stats->lost_wire[cause], 1);
+	if (h->proc)
+		__sync_fetch_and_add(&h->proc->lost_gen, 1);
+}
+
+/* The socket's entry; made, with the old one of a struct sock used anew removed, when it has none. */
+static __always_inline struct tl_sock *tl_find_sock(struct tl_hit *h, const struct tl_sock_key *key)
+{
+	struct tl_sock *s = bpf_map_lookup_elem(&tl_socks, key), fresh = {};
+	__u64 *ino;
+
+	if (s)
+		return s;
+	ino = bpf_map_lookup_elem(&tl_sock_ino, &key->sock);
+	if (ino && *ino != key->ino) {
+		struct tl_sock_key old = { key->sock, *ino };
+
+		bpf_map_delete_elem(&tl_socks, &old);
+	}
+	bpf_map_update_elem(&tl_sock_ino, &key->sock, &key->ino, BPF_ANY);
+	fresh.tgid = h->id >> 32;
+	bpf_map_update_elem(&tl_socks, key, &fresh, BPF_NOEXIST);
+	s = bpf_map_lookup_elem(&tl_socks, key);
+	if (!s)
+		tl_wire_lose(h, TL_LOST_MAP_FULL);
+	return s;
+}
+
+/* Ports and addresses of an inet socket. */
+static __always_inline void tl_wire_ends(__u64 sk, struct tl_ev_wire *e)
+{
+	struct sock *s = (void *)sk;
+
+	if (e->family == AF_UNIX)
+		return;
+	e->local_port = TL_GET(struct sock, sk, __sk_common.skc_num);
+	e->remote_port = __builtin_bswap16(TL_GET(struct sock, sk, __sk_common.skc_dport));
+	if (e->family == AF_INET) {
+		*(__u32 *)e->local_addr = TL_GET(struct sock, sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)e->remote_addr = TL_GET(struct sock, sk, __sk_common.skc_daddr);
+	} else {
+		bpf_core_read(e->local_addr, 16, &s->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(e->remote_addr, 16, &s->__sk_common.skc_v6_daddr);
+	}
+}
+
+#define TL_WIRE_CLASS(SZ)                                                                          \
+	do {                                                                                       \
+		struct {                                                                           \
+			struct tl_ev_wire e;                                                       \
+			__u8 data[SZ];                                                             \
+		} *r = bpf_ringbuf_reserve(&tl_ring, sizeof(*r), 0);                               \
+                                                                                                   \
+		if (!r)                                                                            \
+			return TL_LOST_RING_FULL;                                                  \
+		if (bpf_probe_read_user(r->data, TL_BOUND(len, SZ), (void *)base)) {               \
+			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
+			return TL_LOST_FAULT;                                                      \
+		}                                                                                  \
+		r->e = *e;                                                                         \
+		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);                                           \
+		return -1;                                                                         \
+	} while (0)
+
+/* Copies one segment. Returns -1, or the cause of its loss. */
+static __always_inline int tl_wire_copy(const struct tl_ev_wire *e, __u64 base, __u64 len)
+{
+	if (!len)
+		return bpf_ringbuf_output(&tl_ring, (void *)e, sizeof(*e), BPF_RB_NO_WAKEUP) ?
+			       TL_LOST_RING_FULL : -1;
+	if (len <= 256)
+		TL_WIRE_CLASS(256);
+	if (len <= 1024)
+		TL_WIRE_CLASS(1024);
+	if (len <= 4096)
+		TL_WIRE_CLASS(4096);
+	TL_WIRE_CLASS(16384);
+}
+
+/* Gathers several segments on the workbench and puts them into the ring. Returns -1, or the cause of its loss. */
+static __always_inline int tl_wire_gather(struct tl_hit *h, struct tl_ev_wire *e,
+					  const struct tl_segments *seg)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
+	__u64 n;
+	long err;
+
+	if (!w)
+		return TL_LOST_FAULT;
+	tl_start_reading(w, seg, e->h.len);
+	if (e->h.len && tl_wire_fill(h->cpu) != (int)e->h.len)
+		return TL_LOST_FAULT;
+	*(struct tl_ev_wire *)w->head = *e;
+	n = TL_BOUND(sizeof(*e) + e->h.len, sizeof(*e) + TL_WIRE_MAX);
+	if (tl_perf)
+		err = bpf_perf_event_output(h->ctx, &tl_ring, BPF_F_CURRENT_CPU, w->head, n);
+	else
+		err = bpf_ringbuf_output(&tl_ring, w->head, n, BPF_RB_NO_WAKEUP);
+	return err ? TL_LOST_RING_FULL : -1;
+}
+
+/* Emits one WIRE event of `moved` bytes, the first `len` of them copied. */
+static __always_inline void tl_wire_emit(struct tl_hit *h, const struct tl_sock_key *key, __u16 family,
+					 const struct tl_segments *seg, __u64 moved, __u64 len, __u8 flags)
+{
+	struct tl_ev_wire e = {};
+	__u64 max = h->control->wire_max;
+	int cause;
+
+	if (max > TL_WIRE_MAX)
+		max = TL_WIRE_MAX;
+	if (len > max)
+		len = max;
+	if (len < moved)
+		flags |= TL_EVF_TRUNC;
+	tl_head(h, &e.h, TL_EV_WIRE, flags, len);
+	e.sock = key->sock;
+	e.sock_ino = key->ino;
+	e.call_len = moved;
+	e.family = family;
+	tl_wire_ends(key->sock, &e);
+	cause = tl_perf || len > seg->len ? tl_wire_gather(h, &e, seg) :
+					    tl_wire_copy(&e, seg->base, len);
+	if (cause >= 0)
+		tl_wire_lose(h, cause);
+	else
+		__sync_fetch_and_add(&h->stats->wire_events, 1);
+}
+
+/* Looks at the first bytes on a socket not yet known to be HTTP. Returns whether it is now. */
+static __always_inline bool tl_wire_probe(struct tl_sock *s, const struct tl_segments *seg, __u64 n)
+{
+	__u64 v = 0;
+
+	if (n > seg->len)
+		n = seg->len;
+	n = TL_BOUND(n, 8);
+	if (n && !bpf_probe_read_user(&v, n, (void *)seg->base) && tl_like_http(v, n)) {
+		s->state = TL_SOCK_HTTP;
+		return true;
+	}
+	if (++s->tries >= TL_SOCK_TRIES)
+		s->state = TL_SOCK_IGNORED;
+	return false;
+}
+
+/* A call that moved `h->ret` bytes on the stream socket `sk`, seen or (sendfile, splice) not. */
+static __always_inline void tl_wire_call(struct tl_hit *h, __u64 sk, __u16 family, __u8 flags)
+{
+	struct tl_sock_key key = { sk, h->found.id.ino };
+	struct tl_segments seg = {};
+	bool seen = h->call != TL_CALL_SENDFILE && h->call != TL_CALL_SPLICE;
+	struct tl_sock *s;
+
+	if (h->drop)
+		return;
+	s = tl_find_sock(h, &key);
+	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && (!seen || !h->ret)))
+		return;
+	if (seen && h->ret && !tl_segments(h, &seg))
+		return tl_wire_lose(h, TL_LOST_FAULT);
+	if (s->state == TL_SOCK_NEW && !tl_wire_probe(s, &seg, h->ret))
+		return;
+	s->tgid = h->id >> 32;
+	tl_wire_emit(h, &key, family, &seg, h->ret, seen ? h->ret : 0,
+		     flags | (h->ret ? 0 : TL_EVF_EOF));
+}
+
+#endif
