@@ -34,6 +34,8 @@ UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BINS := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 TOOL_SRCS := $(sort $(wildcard tests/tools/*.c))
 TOOL_BINS := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/tools/%)
+CAPTURE_SRCS := $(sort $(wildcard tests/capture/*.c))
+CAPTURE_BINS := $(CAPTURE_SRCS:tests/capture/%.c=$(O)/tests/capture/%)
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
 
@@ -94,14 +96,80 @@ $(O)/tests/tools/%: tests/tools/%.c $(O)/libtapline.a
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS)
 
+$(O)/tests/capture/%: tests/capture/%.c $(O)/libtapline.a
+	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS) -lcmocka
+
 $(O)/tests/bench/%: tests/bench/%.c $(O)/libtapline.a
 	$(call say,BENCH,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS)
 
-.PHONY: unit
-unit: $(UNIT_BINS) ## Build and run the unit tests
-	$(Q)for t in $(UNIT_BINS); do echo "== $$t"; $$t || exit 1; done
+# --- what people call ---
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: deps test-deps
+deps: ## Install missing packages of the build (Debian, root)
+	$(Q).ci/deps deploy/packages.txt
+test-deps: deps ## ... and of the tests
+	$(Q).ci/deps tests/packages.txt
+
+# The main job on real input: taps CMD, or a sample service. FOR=20s ends it by itself.
+.PHONY: run
+run: deps ## Build, and tap a sample service live (CMD='...' your own, FOR=20s to end)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CMD='$(CMD)' FOR='$(FOR)' WEB='$(WEB)' TAPLINE=$(abspath $(O))/tapline deploy/sample/run.sh
+
+.PHONY: test
+test: test-deps ## Every everyday test: units, capture, guest kernels, real Kafka and OpenSearch
+	$(Q)$(MAKE) --no-print-directory all unit-bins capture-bins
+	$(Q)O=$(abspath $(O)) tests/run.sh
+
+.PHONY: unit unit-bins capture-bins check
+unit-bins: $(UNIT_BINS)
+capture-bins: $(CAPTURE_BINS)
+unit: $(UNIT_BINS) ## Build and run the unit tests only
+	$(Q)O=$(abspath $(O)) tests/run.sh unit
+
+check: ## Layers, header self-sufficiency, generated docs
+	$(Q)tests/check.sh
+
+.PHONY: bench
+bench: test-deps ## Ratios against peers and floors, interleaved in one run (see docs/performance.md)
+	$(Q)$(MAKE) --no-print-directory all bench-bins
+	$(Q)O=$(abspath $(O)) tests/bench/run.sh
+.PHONY: bench-bins
+bench-bins: $(BENCH_BINS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers of hostile bytes (clang libFuzzer), FUZZ_SECONDS each
+	$(Q)tests/fuzz/run.sh
+
+.PHONY: docs
+docs: all ## Make docs/configuration.md and the man pages again
+	$(Q)$(O)/tapline config reference > docs/configuration.md
+	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink store'; do \
+		$(O)/tapline config man "$$c" > "$(O)/man/tapline-$$(echo $$c | tr ' ' -).1"; done
+
+PREFIX ?= /usr/local
+.PHONY: install
+install: all docs ## Install programs and man pages under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+
+.PHONY: compile_commands.json
+compile_commands.json: ## For editors
+	$(Q)printf '[\n' > $@; first=1; for f in $(LIB_SRCS) $(MAINS); do [ -n "$$first" ] || printf ',\n' >> $@; first=; \
+		printf '{"directory":"%s","file":"%s","command":"%s %s -c %s"}' "$(CURDIR)" "$$f" "$(CC)" \
+		"$(subst ",\",$(ALL_CFLAGS) $(PKG_CFLAGS))" "$$f" >> $@; done; printf '\n]\n' >> $@
+
+.PHONY: clean
+clean: ## Remove build/
+	rm -rf $(O)
 
 .PHONY: FORCE
 FORCE:

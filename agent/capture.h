@@ -86,6 +86,9 @@ int tl_capture_ignore_sock(struct tl_capture *capture, const struct tl_sock_key 
 /* Forgets a stream (it was closed or is stale). `*ret_last` (may be NULL) gets its final counters. */
 int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret_last);
 
+/* One stream's counters. Errors: -ENOENT it is not (or no longer) in the map. */
+int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret);
+
 /* Calls `each` for every stream in the map; a value other than 0 stops and is returned. */
 int tl_capture_streams(struct tl_capture *capture,
 		       int (*each)(void *arg, const struct tl_file_id *file, const struct tl_stream *stream), void *arg);

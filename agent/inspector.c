@@ -134,10 +134,20 @@ static int on_set_unit(struct inspector *inspector, const union tl_inspect_reque
 static int on_forget(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
 {
 	struct tl_stream last = { 0 };
-	int r = tl_capture_forget(inspector->capture, &request->forget.file, &last);
+	int r = tl_capture_forget(inspector->capture, &request->file.file, &last);
 
 	if (r >= 0)
 		put(inspector, reply, &last, sizeof(last));
+	return r;
+}
+
+static int on_stream(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+{
+	struct tl_stream stream = { 0 };
+	int r = tl_capture_stream(inspector->capture, &request->file.file, &stream);
+
+	if (r >= 0)
+		put(inspector, reply, &stream, sizeof(stream));
 	return r;
 }
 
@@ -219,7 +229,8 @@ static const struct {
 	[TL_INSPECT_DECIDE] = { sizeof(struct tl_inspect_decide_req), on_decide },
 	[TL_INSPECT_IGNORE_SOCK] = { sizeof(struct tl_inspect_sock_req), on_ignore_sock },
 	[TL_INSPECT_SET_UNIT] = { sizeof(struct tl_inspect_unit_req), on_set_unit },
-	[TL_INSPECT_FORGET] = { sizeof(struct tl_inspect_forget_req), on_forget },
+	[TL_INSPECT_FORGET] = { sizeof(struct tl_inspect_file_req), on_forget },
+	[TL_INSPECT_STREAM] = { sizeof(struct tl_inspect_file_req), on_stream },
 	[TL_INSPECT_STATS] = { sizeof(struct tl_inspect_plain_req), on_stats },
 	[TL_INSPECT_SCAN] = { sizeof(struct tl_inspect_plain_req), on_scan },
 	[TL_INSPECT_STREAMS] = { sizeof(struct tl_inspect_streams_req), on_streams },

@@ -153,12 +153,23 @@ int tl_inspect_set_unit(int fd, uint32_t tgid, uint64_t start_ns, const struct t
 
 int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *ret_last)
 {
-	struct tl_inspect_forget_req request = { .type = TL_INSPECT_FORGET, .file = *file };
+	struct tl_inspect_file_req request = { .type = TL_INSPECT_FORGET, .file = *file };
 	struct tl_stream last;
 	int r = call_fixed(fd, &request, sizeof(request), &last, sizeof(last));
 
 	if (r >= 0 && ret_last)
 		*ret_last = last;
+	return r;
+}
+
+int tl_inspect_stream(int fd, const struct tl_file_id *file, struct tl_stream *ret)
+{
+	struct tl_inspect_file_req request = { .type = TL_INSPECT_STREAM, .file = *file };
+	struct tl_stream stream;
+	int r = call_fixed(fd, &request, sizeof(request), &stream, sizeof(stream));
+
+	if (r >= 0)
+		*ret = stream;
 	return r;
 }
 

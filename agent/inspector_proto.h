@@ -13,6 +13,7 @@ enum tl_inspect_type {
 	TL_INSPECT_IGNORE_SOCK,
 	TL_INSPECT_SET_UNIT,
 	TL_INSPECT_FORGET,      /* -> struct tl_stream */
+	TL_INSPECT_STREAM,      /* -> struct tl_stream */
 	TL_INSPECT_STATS,       /* -> struct tl_stats */
 	TL_INSPECT_SCAN,        /* result: how many are selected */
 	TL_INSPECT_STREAMS,     /* -> rows; result: how many, 0 at the end */
@@ -45,7 +46,7 @@ struct tl_inspect_unit_req {
 	struct tl_proc unit;
 };
 
-struct tl_inspect_forget_req {
+struct tl_inspect_file_req { /* FORGET, STREAM */
 	uint32_t type, pad;
 	struct tl_file_id file;
 };
@@ -65,7 +66,7 @@ union tl_inspect_request {
 	struct tl_inspect_decide_req decide;
 	struct tl_inspect_sock_req sock;
 	struct tl_inspect_unit_req unit;
-	struct tl_inspect_forget_req forget;
+	struct tl_inspect_file_req file;
 	struct tl_inspect_plain_req plain;
 	struct tl_inspect_streams_req streams;
 };

@@ -48,6 +48,7 @@ struct tl_state_line {
 	uint8_t stage, flags, rule, stderr_;
 	uint32_t n_extents;      /* all extents follow, then the bytes */
 	uint32_t n_bytes;
+	struct tl_writer last;   /* who wrote the newest byte: continues an own unterminated write */
 };
 
 /* A frame under construction: entries with their bytes, appended by one tl_log_append. */

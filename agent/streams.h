@@ -47,8 +47,8 @@ struct tl_stream_info *tl_streams_file(struct tl_streams *streams, const struct 
 struct tl_stream_info *tl_streams_bytes(struct tl_streams *streams, const struct tl_ev_log *event,
 					uint64_t *ret_offset, uint64_t *ret_hole);
 
-/* The kernel's counter read at leisure: trailing loss with no later event. Returns the hole's size, 0 none. Call only when the
- * ring was drained to its end after the counter was read. */
+/* The kernel's counter read at leisure: trailing loss with no later event. Returns the hole's size, 0 none; the gap is
+ * [*ret_offset, *ret_offset + hole). Call only when the ring was drained to its end after the counter was read. */
 uint64_t tl_streams_trailing(struct tl_streams *streams, const struct tl_stream_row *row,
 			     struct tl_stream_info **ret_stream, uint64_t *ret_offset);
 
@@ -65,5 +65,7 @@ void tl_streams_set_next_number(struct tl_streams *streams, uint64_t number);
 
 /* Streams refused because the table was full. */
 uint64_t tl_streams_refused(const struct tl_streams *streams);
+/* Bytes of streams that no FILE event named, or that were refused: dropped, cause TL_LOST_MAP_FULL. */
+uint64_t tl_streams_unknown_bytes(const struct tl_streams *streams);
 
 #endif

@@ -447,35 +447,6 @@ static void empty_files_and_sections_say_nothing(void **state)
 	}
 }
 
-static void check_reports_every_error_of_every_section(void **state)
-{
-	static const struct tl_conf_spec sink = { .program = "tapline sink s3",
-						  .section = "sink.s3",
-						  .options = options };
-	const struct tl_conf_spec *const specs[] = { &spec, &sink };
-	const char *path =
-		file("t.yaml",
-		     "agent:\n  stat: 1\n  limit: 0\nsink:\n  s3:\n    limit: 7\n    colr: no\n"
-		     "  s4: {}\nsreak: 1\n");
-	_cleanup_(freep) char *text = NULL;
-	char want[1024];
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	int n = tl_conf_check(path, specs, 2, out);
-
-	(void)state;
-	fclose(out);
-	snprintf(want, sizeof(want),
-		 "%1$s:2: unknown key \"agent.stat\": did you mean \"agent.state\"?\n"
-		 "%1$s:3: agent.limit: 0 is not between 1 and 100\n"
-		 "%1$s:7: unknown key \"sink.s3.colr\": did you mean \"sink.s3.color\"?\n"
-		 "%1$s:8: unknown section \"sink.s4\": did you mean \"sink.s3\"?\n"
-		 "%1$s:9: unknown section \"sreak\"\n",
-		 path);
-	assert_string_equal(text, want);
-	assert_int_equal(n, 5);
-}
-
 static void help_flag_ends_with_1_before_anything_is_required(void **state)
 {
 	int saved = dup(STDOUT_FILENO), r;
@@ -511,7 +482,6 @@ int main(void)
 		TEST(wrong_yaml_is_refused_with_its_line),
 		TEST(a_flag_is_stored_and_the_file_below_it_still_checked),
 		TEST(empty_files_and_sections_say_nothing),
-		TEST(check_reports_every_error_of_every_section),
 		TEST(help_flag_ends_with_1_before_anything_is_required),
 	};
 

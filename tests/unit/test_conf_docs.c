@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "userspace/base/cleanup.h"
 #include "userspace/base/conf.h"
@@ -116,9 +118,40 @@ static void man_page_has_its_sections_and_escapes(void **state)
 	assert_null(strstr(text, "secret\\-test\\-knob"));
 }
 
+static void check_reports_every_error_of_every_section(void **state)
+{
+	static const struct tl_conf_spec sink = { .program = "tapline sink s3",
+						  .section = "sink.s3",
+						  .options = options };
+	const struct tl_conf_spec *const specs[] = { &spec, &sink };
+	char path[] = "/tmp/tapline-check-XXXXXX", want[1024];
+	_cleanup_(freep) char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int fd = mkstemp(path), n;
+
+	(void)state;
+	dprintf(fd, "agent:\n  limt: 1\n  limit: 0\nsink:\n  s3:\n    limit: 7\n    colr: no\n"
+		    "  s4: {}\nsreak: 1\n");
+	close(fd);
+	n = tl_conf_check(path, specs, 2, out);
+	fclose(out);
+	unlink(path);
+	snprintf(want, sizeof(want),
+		 "%1$s:2: unknown key \"agent.limt\": did you mean \"agent.limit\"?\n"
+		 "%1$s:3: agent.limit: 0 is not between 1 and 100\n"
+		 "%1$s:7: unknown key \"sink.s3.colr\": did you mean \"sink.s3.color\"?\n"
+		 "%1$s:8: unknown section \"sink.s4\": did you mean \"sink.s3\"?\n"
+		 "%1$s:9: unknown section \"sreak\"\n",
+		 path);
+	assert_string_equal(text, want);
+	assert_int_equal(n, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(check_reports_every_error_of_every_section),
 		cmocka_unit_test(help_fits_80_columns_and_names_what_there_is),
 		cmocka_unit_test(markdown_has_a_row_for_each_shown_option),
 		cmocka_unit_test(man_page_has_its_sections_and_escapes),

@@ -12,11 +12,9 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 
-#define STEP 16
-
-/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer,
- * past ASCII. */
-static inline unsigned special_bits(const char *p, bool writer)
+/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer, past
+ * ASCII. */
+static inline unsigned special_of_16(const char *p, bool writer)
 {
 	__m128i v = _mm_loadu_si128((const __m128i *)p);
 	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
@@ -29,40 +27,29 @@ static inline unsigned special_bits(const char *p, bool writer)
 		hit = _mm_or_si128(hit, v);
 	return (unsigned)_mm_movemask_epi8(hit);
 }
+#endif
 
-static inline unsigned first_bit(unsigned bits)
+#define TL_ONES UINT64_C(0x0101010101010101)
+#define TL_TOPS UINT64_C(0x8080808080808080)
+
+/* The top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is used. */
+static inline uint64_t bytes_below(uint64_t v, uint64_t n)
 {
-	return (unsigned)__builtin_ctz(bits);
-}
-#else
-#define STEP 8
-
-#define ONES UINT64_C(0x0101010101010101)
-#define TOPS UINT64_C(0x8080808080808080)
-
-/* Top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is used.
- */
-static inline uint64_t below(uint64_t v, uint64_t n)
-{
-	return (v - ONES * n) & ~v & TOPS;
+	return (v - TL_ONES * n) & ~v & TL_TOPS;
 }
 
-static inline uint64_t special_bits(const char *p, bool writer)
+/* As special_of_16 for 8 bytes, with 8 bits for each. */
+static inline uint64_t special_of_8(const char *p, bool writer)
 {
 	uint64_t v, hit;
 
 	memcpy(&v, p, sizeof(v));
 	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 		v = __builtin_bswap64(v);
-	hit = below(v, 0x20) | below(v ^ ONES * '"', 1) | below(v ^ ONES * '\\', 1);
-	return writer ? hit | (v & TOPS) : hit;
+	hit = bytes_below(v, 0x20) | bytes_below(v ^ TL_ONES * '"', 1) |
+	      bytes_below(v ^ TL_ONES * '\\', 1);
+	return writer ? hit | (v & TL_TOPS) : hit;
 }
-
-static inline unsigned first_bit(uint64_t bits)
-{
-	return (unsigned)__builtin_ctzll(bits) / 8;
-}
-#endif
 
 static inline bool is_special(char c, bool writer)
 {
@@ -74,11 +61,19 @@ static inline bool is_special(char c, bool writer)
 /* The first special byte at or after `p`, or `end`. */
 static inline const char *find_special(const char *p, const char *end, bool writer)
 {
-	for (; end - p >= STEP; p += STEP) {
-		__auto_type bits = special_bits(p, writer);
+#if defined(__SSE2__)
+	for (; end - p >= 16; p += 16) {
+		unsigned bits = special_of_16(p, writer);
 
 		if (bits)
-			return p + first_bit(bits);
+			return p + __builtin_ctz(bits);
+	}
+#endif
+	for (; end - p >= 8; p += 8) {
+		uint64_t bits = special_of_8(p, writer);
+
+		if (bits)
+			return p + __builtin_ctzll(bits) / 8;
 	}
 	while (p < end && !is_special(*p, writer))
 		p++;

@@ -5,7 +5,7 @@
 
 /* What one special byte, or the sequence that it begins, becomes: to `out` (6 bytes at most).
  * Returns the bytes read and sets `*ret_len` to the bytes made. */
-static size_t escape_one(const char *p, const char *end, char out[6], size_t *ret_len)
+static inline size_t escape_one(const char *p, const char *end, char out[6], size_t *ret_len)
 {
 	static const char letters[0x20] = {
 		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
@@ -38,16 +38,41 @@ static size_t escape_one(const char *p, const char *end, char out[6], size_t *re
 	return 1;
 }
 
-/* Copies plain bytes from `p`; the caller made room for all up to `end`. Returns the first special
- * one. */
-static const char *copy_plain(struct tl_buf *out, const char *p, const char *end)
+/* Copies plain bytes from `p` to `*out`, where there is room for all up to `end`. Returns the first
+ * special one. A step is stored before it is known to be plain: what is too much is written over. */
+static inline const char *copy_plain(char **out, const char *p, const char *end)
 {
-	const char *special = find_special(p, end, true);
-	size_t n = (size_t)(special - p);
+	char *to = *out;
 
-	memcpy(out->data + out->len, p, n);
-	out->len += n;
-	return special;
+#if defined(__SSE2__)
+	for (; end - p >= 16; p += 16, to += 16) {
+		unsigned bits = special_of_16(p, true);
+
+		memcpy(to, p, 16);
+		if (bits) {
+			*out = to + __builtin_ctz(bits);
+			return p + __builtin_ctz(bits);
+		}
+	}
+#endif
+	for (; end - p >= 8; p += 8, to += 8) {
+		uint64_t bits = special_of_8(p, true);
+
+		memcpy(to, p, 8);
+		if (bits) {
+			*out = to + __builtin_ctzll(bits) / 8;
+			return p + __builtin_ctzll(bits) / 8;
+		}
+	}
+	while (p < end && !is_special(*p, true))
+		*to++ = *p++;
+	*out = to;
+	return p;
+}
+
+static inline bool make_room(struct tl_buf *out, size_t more)
+{
+	return out->cap - out->len >= more || tl_buf_reserve(out, more) == 0;
 }
 
 void tl_json_string(struct tl_buf *out, struct tl_span s)
@@ -56,18 +81,19 @@ void tl_json_string(struct tl_buf *out, struct tl_span s)
 	size_t begin = out->len;
 
 	/* Invariant: there is room for all input that is left, as it is, and the closing quote. */
-	if (tl_buf_reserve(out, s.len + 2) < 0)
+	if (!make_room(out, s.len + 2))
 		return;
 	out->data[out->len++] = '"';
 	while (p < end) {
-		char escaped[6];
 		size_t made, taken;
+		char escaped[6], *to = out->data + out->len;
 
-		p = copy_plain(out, p, end);
+		p = copy_plain(&to, p, end);
+		out->len = (size_t)(to - out->data);
 		if (p == end)
 			break;
 		taken = escape_one(p, end, escaped, &made);
-		if (tl_buf_reserve(out, made + (size_t)(end - p) - taken + 1) < 0) {
+		if (!make_room(out, made + (size_t)(end - p) - taken + 1)) {
 			out->len = begin;
 			return;
 		}

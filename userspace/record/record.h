@@ -56,7 +56,8 @@ const struct tl_attr *tl_attr_get(const struct tl_attrs *attrs, const char *key)
 int tl_record_to_json(const struct tl_record *record, struct tl_buf *out);
 
 /* Reads what tl_record_to_json wrote (`log.body.base64` becomes the body again; unknown top-level keys become attributes; deeper
- * JSON in resource or attributes is kept as its JSON text). Spans point into `json` or `arena`.
+ * JSON in resource or attributes is kept as its JSON text). Spans point into `json` or `arena`. A record with one of the two
+ * times has it as both. On error `*ret_record` holds what was read so far.
  * Errors: -EINVAL with the reason; -ENOBUFS the arena is full. */
 int tl_record_from_json(struct tl_span json, struct tl_arena *arena, struct tl_record *ret_record,
 			struct tl_error *error);

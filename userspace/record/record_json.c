@@ -87,6 +87,14 @@ static inline bool copy_plain(char *to, struct tl_span s)
 	return !copy16(to + s.len - 16, s.data + s.len - 16);
 }
 
+/* No room is left from now on, so nothing more is written. */
+static bool fail(struct tl_emit *emit)
+{
+	emit->failed = true;
+	emit->end = emit->p;
+	return false;
+}
+
 static bool grow(struct tl_emit *emit, size_t n)
 {
 	struct tl_buf *out = emit->out;
@@ -94,10 +102,8 @@ static bool grow(struct tl_emit *emit, size_t n)
 	if (emit->failed)
 		return false;
 	out->len = (size_t)(emit->p - out->data);
-	if (tl_buf_reserve(out, n) < 0) {
-		emit->failed = true;
-		return false;
-	}
+	if (tl_buf_reserve(out, n) < 0)
+		return fail(emit);
 	emit->p = out->data + out->len;
 	emit->end = out->data + out->cap;
 	return true;
@@ -130,7 +136,8 @@ static inline void string(struct tl_emit *emit, struct tl_span s, char after)
 		tl_json_string(emit->out, s);
 		emit->p = emit->out->data + emit->out->len;
 		emit->end = emit->out->data + emit->out->cap;
-		emit->failed |= emit->out->failed;
+		if (emit->out->failed)
+			fail(emit);
 		if (!room(emit, 1))
 			return;
 	}
@@ -156,15 +163,26 @@ static void time_string(struct tl_emit *emit, uint64_t ns)
 
 void tl_emit_begin(struct tl_emit *emit, struct tl_buf *out, size_t expected)
 {
+	size_t max = out->max ? out->max : (size_t)1 << 30;
+
 	*emit = (struct tl_emit){ .out = out, .begin = out->len };
-	emit->failed = tl_buf_reserve(out, expected) < 0;
+	/* What is expected may be too much where what is needed is not. */
+	if (expected > max - out->len)
+		expected = max - out->len;
+	if (tl_buf_reserve(out, expected) < 0) {
+		emit->failed = true;
+		return;
+	}
 	emit->p = out->data + out->len;
 	emit->end = out->data + out->cap;
 }
 
 int tl_emit_end(struct tl_emit *emit)
 {
-	emit->out->len = emit->failed ? emit->begin : (size_t)(emit->p - emit->out->data);
+	if (emit->failed)
+		emit->out->len = emit->begin;
+	else
+		emit->out->len = (size_t)(emit->p - emit->out->data);
 	return emit->failed ? -ENOBUFS : 0;
 }
 

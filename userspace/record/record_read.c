@@ -111,7 +111,7 @@ static int read_small(struct reading *reading, const char *name, const struct tl
 static int read_number(struct reading *reading, struct tl_span key, const struct tl_json_value *value)
 {
 	bool severity = tl_span_is(key, "severity_number");
-	unsigned v;
+	unsigned v = 0;
 	int r;
 
 	if (value->type == TL_JSON_NULL)
@@ -208,8 +208,6 @@ int tl_record_from_json(struct tl_span json, struct tl_arena *arena, struct tl_r
 
 	tl_record_reset(ret_record);
 	r = tl_json_enter(&cursor, json);
-	if (r == 0 && json.data[strspn(json.data, " \t\r\n")] != '{')
-		r = -EINVAL;
 	while (r == 0 && (r = tl_json_member(&cursor, &key, &value)) == 1)
 		r = read_member(&reading, key, &value);
 	if (r == 0 && !tl_json_at_end(&cursor))

@@ -1,0 +1,64 @@
+#!/bin/bash
+# Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
+# $O/test-logs; a failed one's end is shown.
+# usage: tests/run.sh [SUITE...]     suites: check unit capture kernel pipeline; default all
+# environment: O (build folder, default build)
+set -u
+cd "$(dirname "$0")/.."
+O=${O:-$PWD/build}
+export O
+logs=$O/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+# run NAME COMMAND...: exit status 77 means skipped; the last line of the output says why.
+run() {
+	local name=$1 log="$logs/${1//\//-}.log" start=$EPOCHREALTIME status took
+	shift
+	"$@" > "$log" 2>&1 < /dev/null
+	status=$?
+	took=$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $start }")
+	case $status in
+	0) passed=$((passed + 1)); printf 'ok       %6ss  %s  %s\n' "$took" "$name" "$(grep -h '^RESULT' "$log" | tail -1)" ;;
+	77) skipped=$((skipped + 1)); printf 'skipped  %6ss  %s: %s\n' "$took" "$name" "$(tail -1 "$log")" ;;
+	*)
+		failed=$((failed + 1))
+		printf 'FAILED   %6ss  %s (status %s, %s)\n' "$took" "$name" "$status" "$log"
+		tail -40 "$log" | sed 's/^/    | /'
+		;;
+	esac
+}
+
+suite_check() { run check tests/check.sh; }
+
+suite_unit() {
+	local t
+	for t in tests/unit/test_*.c; do
+		t=$(basename "$t" .c)
+		run "unit/$t" timeout 300 "$O/tests/unit/$t"
+	done
+}
+
+suite_capture() {
+	local t
+	for t in tests/capture/*.sh; do
+		run "capture/$(basename "$t" .sh)" timeout 600 "$t"
+	done
+}
+
+suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
+
+suite_pipeline() {
+	local t
+	for t in tests/integration/*.sh; do
+		run "pipeline/$(basename "$t" .sh)" timeout 900 "$t"
+	done
+}
+
+suites=${*:-check unit capture kernel pipeline}
+for suite in $suites; do
+	echo "== $suite"
+	"suite_$suite"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
