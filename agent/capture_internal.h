@@ -29,7 +29,6 @@ struct tl_capture {
 	unsigned n_perf;
 	struct tl_control *control;       /* mapped */
 	uint8_t *selected;                /* mapped: TL_PID_SLOTS bytes */
-	struct tl_stats base;             /* what the test write counted */
 };
 
 /* --- capture_probe.c --- */

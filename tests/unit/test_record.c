@@ -177,7 +177,7 @@ static void every_length_and_place_of_a_special_byte_is_escaped(void **state)
 	struct fixture *f = *state;
 	char body[80];
 
-	f->record.observed_ns = 5;
+	f->record.timestamp_ns = f->record.observed_ns = 5;
 	for (size_t len = 0; len < 70; len++) {
 		for (size_t at = 0; at <= len; at++) {
 			memset(body, 'x', len + 1);
@@ -225,7 +225,7 @@ static void any_bytes_of_any_length_survive(void **state)
 	char body[300];
 	unsigned seed = 12345;
 
-	f->record.observed_ns = 5;
+	f->record.timestamp_ns = f->record.observed_ns = 5;
 	for (int i = 0; i < 3000; i++) {
 		size_t len = (size_t)i % sizeof(body);
 
@@ -242,7 +242,7 @@ static void attributes_past_the_limit_are_counted(void **state)
 	struct fixture *f = *state;
 	struct tl_span key;
 
-	f->record.observed_ns = 5;
+	f->record.timestamp_ns = f->record.observed_ns = 5;
 	for (int i = 0; i < TL_ATTRS_MAX + 7; i++) {
 		key = tl_arena_printf(&f->arena, "key.%d", i);
 		tl_attr_set_span(&f->record.attributes, key, key, TL_ATTR_STRING);

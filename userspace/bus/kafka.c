@@ -127,13 +127,15 @@ static void watch_connection(struct tl_bus_kafka *b, bool got_something)
 	char why[256];
 	rd_kafka_resp_err_t err = tl_kafka_watch_read(&b->watch, why, sizeof(why));
 
+	if (!err && !b->away)
+		return;
 	if (got_something && b->away) {
 		tl_msg(TL_INFO, "Kafka at %s is back", b->options.kafka->brokers);
 		b->away = false;
 	}
 	if (got_something && err)
 		tl_kafka_watch_reset(&b->watch);
-	if (!got_something && err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !b->away) {
+	if (!got_something && !b->away && tl_kafka_watch_down(&b->watch)) {
 		tl_msg(TL_WARNING, "Kafka at %s cannot be reached (%s); waiting", b->options.kafka->brokers, why);
 		b->away = true;
 	}

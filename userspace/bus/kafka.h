@@ -40,6 +40,7 @@ struct tl_kafka_property {
 struct tl_kafka_watch {
 	rd_kafka_resp_err_t err;  /* 0: nothing since tl_kafka_watch_reset */
 	char reason[256];
+	bool down;                /* no broker was reachable at some time since then */
 };
 
 /* Makes a configuration: `defaults` (may be NULL; ends with a NULL key), then the user's properties, then `fixed`, which the user
@@ -65,6 +66,7 @@ int tl_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_r
 void tl_kafka_watch_reset(struct tl_kafka_watch *watch);
 /* Copies the last reason (may be "") and returns its code. */
 rd_kafka_resp_err_t tl_kafka_watch_read(const struct tl_kafka_watch *watch, char *out, size_t size);
+bool tl_kafka_watch_down(const struct tl_kafka_watch *watch);
 
 /* Sets `error` to "<what>: <why>; <what to do>". `reason` may be NULL (librdkafka's text for `err` is used). `rk` (may be NULL) tells
  * whether SCRAM is in use. Returns the code: -ECONNREFUSED unreachable, -EACCES credentials, TLS or ACL, -ENOENT no such

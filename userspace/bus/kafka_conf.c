@@ -33,6 +33,16 @@ rd_kafka_resp_err_t tl_kafka_watch_read(const struct tl_kafka_watch *watch, char
 	return err;
 }
 
+bool tl_kafka_watch_down(const struct tl_kafka_watch *watch)
+{
+	bool down;
+
+	pthread_mutex_lock(&watch_lock);
+	down = watch->down;
+	pthread_mutex_unlock(&watch_lock);
+	return down;
+}
+
 static bool is_about_credentials(rd_kafka_resp_err_t err)
 {
 	return tl_kafka_errno(err) == -EACCES;
@@ -47,6 +57,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 	if (!watch)
 		return;
 	pthread_mutex_lock(&watch_lock);
+	watch->down |= err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
 	if (!watch->err || (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !is_about_credentials(watch->err))) {
 		watch->err = err;
 		snprintf(watch->reason, sizeof(watch->reason), "%s", reason);

@@ -23,9 +23,9 @@ int tl_search_main(int argc, char **argv);
 int tl_status_main(int argc, char **argv);
 int tl_config_main(int argc, char **argv);
 int tl_web_main(int argc, char **argv);
-int tl_bpf_main(int argc, char **argv);
+int tl_unload_main(int argc, char **argv);
 
-extern const struct tl_conf_spec tl_run_spec, tl_pipeline_spec, tl_tail_spec, tl_search_spec, tl_status_spec, tl_web_spec;
+extern const struct tl_conf_spec tl_run_spec, tl_pipeline_spec, tl_tail_spec, tl_search_spec, tl_status_spec, tl_web_spec, tl_unload_spec;
 
 /* Loads `settings` by `spec` and prints what is wrong. Returns 0 to go on, else the exit status + 1 (--help: 1). */
 int tl_cli_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings, struct tl_conf **ret_conf,

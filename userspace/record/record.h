@@ -29,7 +29,7 @@ struct tl_attrs {
 
 struct tl_record {
 	struct tl_span uid;         /* "<epoch 16 hex>-<stream hex>-<offset hex>" */
-	uint64_t timestamp_ns;      /* wall; parsed from the text, or observed_ns */
+	uint64_t timestamp_ns;      /* wall; parsed from the text, or observed_ns; 0: written as observed_ns */
 	uint64_t observed_ns;       /* wall; the syscall's exit, never changed by a parser */
 	uint8_t severity_number;    /* 1..24, 0 unset */
 	struct tl_span severity_text;

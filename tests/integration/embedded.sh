@@ -1,0 +1,49 @@
+#!/bin/bash
+# `tapline run` on one host: records on stdout and nothing else there, exit status passed on, every line kept and found, ids by the
+# thread rule after its gate opens, buffered output named with its remedy, --passthrough, --tty, attach by --pid.
+. "$(dirname "$0")/lib.bash"
+export TAPLINE_STORE=$work/store.db
+
+# 1. json on stdout, nothing else; exit status; every line.
+status=0
+"$tapline" run -o json -- sh -c 'for i in $(seq 200); do echo "line n=$i"; done; echo "to stderr" >&2; exit 7' \
+	> "$work/out" 2> "$work/err" || status=$?
+[ $status = 7 ] || { cat "$work/err"; die "exit status $status instead of 7"; }
+[ "$(jq -r .body "$work/out" | grep -c '^line n=')" = 200 ] || die "not every line on stdout: $(wc -l < "$work/out")"
+jq -e 'select(.body == "to stderr") | .attributes["log.iostream"] == "stderr"' "$work/out" > /dev/null || die "stderr is not told"
+jq -es 'all(.uid and .observed_timestamp and .resource["process.pid"] and .attributes["correlation.how"])' "$work/out" > /dev/null \
+	|| die "a record lacks its fields"
+
+# 2. found again.
+[ "$("$tapline" search -o json --limit 1000 'line' | jq -s length)" -ge 200 ] || die "search does not find the lines"
+
+# 3. --passthrough copies, --tty makes a terminal.
+"$tapline" run -o none --passthrough -- echo through > /dev/null 2> "$work/err"
+grep -q '^through' "$work/err" || die "--passthrough shows nothing"
+"$tapline" run -o json --tty -- sh -c 'test -t 1 && echo is a tty' > "$work/out" 2> "$work/err"
+jq -e 'select(.body | startswith("is a tty"))' "$work/out" > /dev/null || die "--tty gives no terminal"
+
+# 4. a service that keeps its output in stdio is named with the remedy.
+"$tapline" run -o json -- /usr/bin/python3 -c 'for i in range(2000): print("buffered line number", i)' > "$work/out" 2> "$work/err"
+[ "$(wc -l < "$work/out")" = 2000 ] || die "buffered lines: $(wc -l < "$work/out") of 2000"
+grep -q 'PYTHONUNBUFFERED\|python3 -u' "$work/err" || { cat "$work/err"; die "the buffer is not named with its remedy"; }
+
+# 5. a command that cannot be run; one that is killed.
+status=0; "$tapline" run -o none -- /no/such/program 2> "$work/err" || status=$?
+[ $status = 127 ] || die "a missing command gives $status instead of 127"
+status=0; "$tapline" run -o none -- sh -c 'kill -9 $$' 2> "$work/err" || status=$?
+[ $status = 137 ] || die "a killed command gives $status instead of 137"
+
+# 6. attach to what runs, and the thread rule.
+python3 -u -m http.server --bind 127.0.0.1 29561 > "$work/server.log" 2>&1 &
+server=$!
+pids+=("$server")
+"$tapline" run -o json --pid $server --path "$work/server.log" --for 12s > "$work/out" 2> "$work/err" &
+run=$!
+pids+=("$run")
+wait_until 20 "tapline run does not start" sh -c "ls $work/run-*/status.json"
+python3 "$servers/apps/load.py" --url http://127.0.0.1:29561 --paths /? -n 600 -c 4 --no-check --truth "$work/truth" > /dev/null 2>&1 || true
+wait $run || { cat "$work/err"; die "tapline run --pid failed"; }
+threads=$(jq -s '[.[] | select(.attributes["correlation.how"] == "thread")] | length' "$work/out")
+[ "$threads" -gt 100 ] || { jq -c .attributes "$work/out" | tail -3; die "only $threads lines by the thread rule"; }
+say "RESULT run, search, exit status, buffers, tty; $threads lines by the thread rule"

@@ -1,0 +1,39 @@
+#!/bin/bash
+# The agent (both processes) SIGKILLed KILLS times at random under RATE lines/s and started again on its pinned maps: every line is in
+# OpenSearch exactly once, no uid twice, no gap.
+. "$(dirname "$0")/lib.bash"
+kills=${KILLS:-40} rate=${RATE:-20000} seconds=${FOR_SECONDS:-45}
+count=$((rate * seconds))
+pins=/sys/fs/bpf/tapline-test-$$
+
+start_kafka
+start_search
+mkfifo "$work/go"
+# The writer waits for a line, so that the agent can select it by pid first.
+background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' $count $rate 128 '$work/truth' restart > '$work/service.log'"
+writer=$last
+agent_args=(agent --brokers "$brokers" --state "$work/agent" --pin "$pins" --path "$work/service.log" --pid "$writer" --ring-size 64MiB --stop-timeout 30s)
+test_cleanup() { "$tapline" unload --pin "$pins"; }
+background agent "$tapline" "${agent_args[@]}"
+agent=$last
+background stream "$tapline" stream --brokers "$brokers" --instance restart-1
+background sink "$tapline" sink elasticsearch --brokers "$brokers" --url "$search" --instance restart-1
+wait_until 30 "the agent does not capture" test -s "$work/agent/status.json"
+echo > "$work/go"
+killed=0
+while [ $killed -lt "$kills" ] && kill -0 "$writer" 2>/dev/null; do
+	sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+	pkill -KILL -P "$agent" 2>/dev/null || true
+	kill -KILL "$agent" 2>/dev/null || true
+	wait "$agent" 2>/dev/null || true
+	killed=$((killed + 1))
+	background agent "$tapline" "${agent_args[@]}"
+	agent=$last
+done
+wait "$writer" || true
+. "$work/truth"
+say "killed $killed times while $lines lines were written"
+sleep 1
+stop_pid "$agent"
+wait_until 180 "OpenSearch has $(documents 'tapline-logs-*') of $lines" has_documents 'tapline-logs-*' "$lines"
+python3 "$root/tests/integration/check_lines.py" --search "$search" --tag restart --lines "$lines" --bytes "$bytes"
