@@ -63,7 +63,7 @@ $(SKEL): $(O)/bpf/tapline.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name tapline_bpf > $@.tmp && mv $@.tmp $@
 
-$(O)/agent/capture%.o: | $(SKEL)
+$(patsubst %.c,$(O)/%.o,$(wildcard agent/capture*.c)): | $(SKEL)
 
 $(O)/%.o: %.c | $(O)/version.h
 	$(call say,CC,$<)

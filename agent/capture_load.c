@@ -54,23 +54,31 @@ static int set_ring(struct tl_capture *capture)
 	capture->skel->rodata->tl_ring_size = capture->ring_bytes;
 	if (capture->ring == TL_RING_BPF)
 		return bpf_map__set_max_entries(ring, capture->ring_bytes);
-	(r = bpf_map__set_type(ring, BPF_MAP_TYPE_PERF_EVENT_ARRAY)) ||
-		(r = bpf_map__set_key_size(ring, 4)) || (r = bpf_map__set_value_size(ring, 4)) ||
-		(r = bpf_map__set_max_entries(ring, libbpf_num_possible_cpus()));
-	return r;
+	r = bpf_map__set_type(ring, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	if (r == 0)
+		r = bpf_map__set_key_size(ring, 4);
+	if (r == 0)
+		r = bpf_map__set_value_size(ring, 4);
+	return r == 0 ? bpf_map__set_max_entries(ring, libbpf_num_possible_cpus()) : r;
 }
 
 static int set_maps(struct tl_capture *capture, const struct tl_capture_options *options)
 {
 	struct tapline_bpf *skel = capture->skel;
-	uint32_t socks = options->max_socks ?: 65536;
-	int r;
+	const struct {
+		struct bpf_map *map;
+		uint32_t entries;
+	} sizes[] = {
+		{ skel->maps.tl_streams, options->max_streams ?: 65536 },
+		{ skel->maps.tl_procs, options->max_procs ?: 32768 },
+		{ skel->maps.tl_socks, options->max_socks ?: 65536 },
+		{ skel->maps.tl_sock_ino, options->max_socks ?: 65536 },
+		{ skel->maps.tl_work, (uint32_t)libbpf_num_possible_cpus() },
+	};
+	int r = set_ring(capture);
 
-	(r = set_ring(capture)) || (r = bpf_map__set_max_entries(skel->maps.tl_streams, options->max_streams ?: 65536)) ||
-		(r = bpf_map__set_max_entries(skel->maps.tl_procs, options->max_procs ?: 32768)) ||
-		(r = bpf_map__set_max_entries(skel->maps.tl_socks, socks)) ||
-		(r = bpf_map__set_max_entries(skel->maps.tl_sock_ino, socks)) ||
-		(r = bpf_map__set_max_entries(skel->maps.tl_work, libbpf_num_possible_cpus()));
+	for (size_t i = 0; i < ARRAY_SIZE(sizes) && r == 0; i++)
+		r = bpf_map__set_max_entries(sizes[i].map, sizes[i].entries);
 	skel->rodata->tl_wire = options->wire;
 	return r;
 }

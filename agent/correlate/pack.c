@@ -12,7 +12,8 @@ struct packed_id {
 
 /* Then `n` struct packed_id, then the values back to back. */
 struct tl_packed {
-	uint32_t n, dropped, traceparents, bytes;
+	_Alignas(8) uint32_t n;
+	uint32_t dropped, traceparents, bytes;
 	int32_t primary, trace_flags;
 	char trace_id[33], span_id[17];
 };

@@ -25,10 +25,7 @@ int tl_kafka_topic_name(const struct tl_kafka_settings *settings, int topic, cha
 	static const char *const names[TL_TOPICS] = TL_TOPIC_NAMES;
 	const char *prefix = settings->topic_prefix ? settings->topic_prefix : TL_DEFAULT_TOPIC_PREFIX;
 
-	if (strlen(prefix) + strlen(names[topic]) > 249)
-		return -ENAMETOOLONG;
-	snprintf(out, 250, "%s%s", prefix, names[topic]);
-	return 0;
+	return snprintf(out, 250, "%s%s", prefix, names[topic]) < 250 ? 0 : -ENAMETOOLONG;
 }
 
 static bool stopped(const struct prepare *p)

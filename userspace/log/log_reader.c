@@ -269,6 +269,21 @@ static int step_over(struct tl_log_reader *reader, uint64_t end, const char *wha
 			    at, what, reader->scan.position - at);
 }
 
+/* A wrong header costs no frames: theirs bear the log id that the reader knows from before, or the head. */
+static void use_headless(struct tl_log_reader *reader, uint64_t start)
+{
+	uint64_t id = reader->scan.id ? reader->scan.id : reader->head->id;
+	char name[TL_LOG_NAME];
+	int fd;
+
+	tl_log_segment_name(start, name);
+	fd = openat(reader->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	use_segment(reader, fd, start, id);
+	reader->scan.position = reader->scan.buf_position = start;
+}
+
 /* The file ended at scan.position: the next segment begins there. */
 static int next_segment(struct tl_log_reader *reader, uint64_t end, struct tl_error *error)
 {
@@ -284,6 +299,8 @@ static int next_segment(struct tl_log_reader *reader, uint64_t end, struct tl_er
 				    strerror(-r));
 	closep(&reader->fd);
 	reader->fd = -1;
+	if (r == -EBADMSG)
+		use_headless(reader, start);
 	return step_over(reader, end, r == -ENOENT ? "a segment is missing" : "a segment's header is wrong", error);
 }
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of connections: birth, last use, desync, end. Reading is in conn_read.c. */
+#include "agent/correlate/conn.h"
+
+#include "agent/correlate/conn_read.h"
+#include "agent/correlate/proc.h"
+#include "agent/correlate/request.h"
+
+struct tl_conn *tl_conn_find(const struct tl_corr *corr, const struct tl_sock_key *key)
+{
+	struct tl_conn **slot = tl_map_get(corr->conns, key);
+
+	return slot ? *slot : NULL;
+}
+
+static void unlink_age(struct tl_corr *corr, struct tl_conn *conn)
+{
+	if (conn->newer)
+		conn->newer->older = conn->older;
+	else
+		corr->newest = conn->older;
+	if (conn->older)
+		conn->older->newer = conn->newer;
+	else
+		corr->oldest = conn->newer;
+	conn->newer = conn->older = NULL;
+}
+
+static void link_age(struct tl_corr *corr, struct tl_conn *conn)
+{
+	conn->older = corr->newest;
+	if (corr->newest)
+		corr->newest->newer = conn;
+	else
+		corr->oldest = conn;
+	corr->newest = conn;
+}
+
+static void unlink_proc(struct tl_corr *corr, struct tl_conn *conn)
+{
+	struct tl_cproc *proc = TAKE_PTR(conn->proc);
+
+	if (!proc)
+		return;
+	if (conn->prev_of_proc)
+		conn->prev_of_proc->next_of_proc = conn->next_of_proc;
+	else
+		proc->conns = conn->next_of_proc;
+	if (conn->next_of_proc)
+		conn->next_of_proc->prev_of_proc = conn->prev_of_proc;
+	conn->next_of_proc = conn->prev_of_proc = NULL;
+	tl_cproc_unref(corr, proc);
+}
+
+static void link_proc(struct tl_conn *conn, struct tl_cproc *proc)
+{
+	tl_cproc_ref(proc);
+	conn->proc = proc;
+	conn->next_of_proc = proc->conns;
+	if (proc->conns)
+		proc->conns->prev_of_proc = conn;
+	proc->conns = conn;
+}
+
+void tl_conn_use(struct tl_corr *corr, struct tl_conn *conn, struct tl_cproc *proc)
+{
+	if (conn->proc != proc) {
+		unlink_proc(corr, conn);
+		link_proc(conn, proc);
+	}
+	if (corr->newest != conn) {
+		unlink_age(corr, conn);
+		link_age(corr, conn);
+	}
+}
+
+static void free_conn(struct tl_corr *corr, struct tl_conn *conn)
+{
+	tl_conn_drop_message(conn);
+	unlink_age(corr, conn);
+	unlink_proc(corr, conn);
+	tl_map_del(corr->conns, &conn->key);
+	free(conn);
+}
+
+/* A connection that has nothing open and was used longest ago makes room. */
+static bool make_room(struct tl_corr *corr)
+{
+	struct tl_conn *conn = corr->oldest;
+
+	if (tl_map_count(corr->conns) < corr->options.max_conns)
+		return true;
+	for (int looked = 0; conn && looked < 16; looked++, conn = conn->newer) {
+		if (conn->queue)
+			continue;
+		free_conn(corr, conn);
+		return true;
+	}
+	return false;
+}
+
+/* Stable between lives of the agent, unlike tl_hash: it is part of records' names. */
+static uint64_t stable_hash(const void *data, size_t len, uint64_t hash)
+{
+	const unsigned char *p = data;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static uint64_t name_conn(const struct tl_ev_wire *event)
+{
+	uint64_t parts[4] = { event->sock, event->sock_ino, event->h.time_ns, event->h.start_ns };
+
+	return stable_hash(event->local_addr, 32, stable_hash(parts, sizeof(parts), UINT64_C(0xcbf29ce484222325)));
+}
+
+/* Who sends the request tells the side. A socket first met at its response is known, but not in step. */
+static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *data, bool *ret_desync)
+{
+	struct tl_span first = { data, event->h.len };
+	int request = tl_http1_looks_request(first), response = tl_http1_looks_response(first);
+	bool received = event->h.flags & TL_EVF_RECV;
+
+	*ret_desync = false;
+	if (!first.len || (request == 1 && response == 1))
+		return TL_ROLE_UNKNOWN;
+	if (request)
+		return received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
+	*ret_desync = true;
+	if (response)
+		return received ? TL_ROLE_CLIENT : TL_ROLE_SERVER;
+	return TL_ROLE_UNKNOWN;
+}
+
+struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full)
+{
+	const struct tl_ev_wire *event = corr->event;
+	struct tl_sock_key key = { event->sock, event->sock_ino };
+	bool desync;
+	enum tl_conn_role role = guess_role(event, data, &desync);
+	struct tl_conn *conn, **slot;
+
+	*ret_full = false;
+	if (role == TL_ROLE_UNKNOWN)
+		return NULL;
+	*ret_full = true;
+	if (!make_room(corr))
+		return NULL;
+	conn = calloc(1, sizeof(*conn));
+	if (!conn)
+		return NULL;
+	slot = tl_map_put(corr->conns, &key, NULL);
+	if (!slot) {
+		free(conn);
+		return NULL;
+	}
+	*slot = conn;
+	*ret_full = false;
+	conn->corr = corr;
+	conn->key = key;
+	conn->address = *event;
+	conn->hash = name_conn(event);
+	conn->role = (uint8_t)role;
+	conn->desync = conn->quiet = desync;
+	tl_conn_init_parsers(conn);
+	link_proc(conn, corr->event_proc);
+	link_age(corr, conn);
+	return conn;
+}
+
+static void end_requests(struct tl_conn *conn, uint64_t time_ns, enum tl_why why)
+{
+	struct tl_corr *corr = conn->corr;
+	struct tl_request *request;
+
+	while ((request = conn->queue)) {
+		bool answering = request->state == TL_REQ_ANSWERING;
+
+		/* Bodies as far as they came. The newest request's is the one under way. */
+		if (!request->next && conn->request.state != TL_HTTP1_IDLE && conn->request.state > TL_HTTP1_HEADERS)
+			request->request_bytes = conn->request.body_bytes;
+		if (answering)
+			request->response_bytes = conn->response.body_bytes;
+		tl_request_end(corr, request, time_ns, why, false);
+	}
+}
+
+void tl_conn_desync(struct tl_conn *conn, enum tl_why why)
+{
+	bool idle = !conn->queue && conn->request.state == TL_HTTP1_IDLE && conn->response.state == TL_HTTP1_IDLE;
+
+	if (conn->desync && !conn->queue)
+		return;
+	end_requests(conn, conn->corr->now_ns, why);
+	tl_conn_drop_message(conn);
+	conn->desync = true;
+	conn->quiet = idle;
+}
+
+void tl_conn_end(struct tl_conn *conn, uint64_t time_ns)
+{
+	struct tl_corr *corr = conn->corr;
+
+	/* The end of a response without a length: the parser tells it as complete. */
+	corr->now_ns = time_ns > corr->now_ns ? time_ns : corr->now_ns;
+	tl_http1_eof(&conn->response);
+	end_requests(conn, time_ns, TL_WHY_NOTHING);
+	free_conn(corr, conn);
+}
+
+void tl_conn_free_all(struct tl_corr *corr)
+{
+	while (corr->oldest) {
+		end_requests(corr->oldest, corr->now_ns, TL_WHY_NOTHING);
+		free_conn(corr, corr->oldest);
+	}
+}

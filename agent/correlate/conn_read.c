@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading: what the parsers call back for. A request exists from its complete header: its owner is the actor of the call that
+ * completed it. The response's owner is the actor that wrote its head, begin and end; the first final status ends
+ * the waiting of held lines, the end of the message ends the request. */
+#include "agent/correlate/conn_read.h"
+
+#include "agent/correlate/actor.h"
+#include "agent/correlate/conn.h"
+#include "agent/correlate/hold.h"
+#include "agent/correlate/id_formats.h"
+#include "agent/correlate/proc.h"
+#include "agent/correlate/request.h"
+
+#define PATH_MAX_KEPT 2048
+
+static const struct tl_event *event_of(const struct tl_conn *conn)
+{
+	return &conn->corr->event->h;
+}
+
+static struct tl_actor_key writer_of(const struct tl_conn *conn)
+{
+	const struct tl_event *event = event_of(conn);
+
+	return tl_actor_key_of(conn->corr->event_proc, event->unit_kind, event->unit, event->tid);
+}
+
+static void drop_ids(struct tl_corr *corr, struct tl_ids **ids)
+{
+	if (!*ids)
+		return;
+	explicit_bzero(*ids, sizeof(**ids));
+	free(TAKE_PTR(*ids));
+	corr->parse_bytes -= sizeof(**ids);
+}
+
+static struct tl_ids *new_ids(struct tl_corr *corr)
+{
+	struct tl_ids *ids = NULL;
+
+	if (corr->parse_bytes + sizeof(*ids) <= TL_PARSE_BYTES_MAX)
+		ids = malloc(sizeof(*ids));
+	if (!ids) {
+		corr->usage.full++;
+		return NULL;
+	}
+	corr->parse_bytes += sizeof(*ids);
+	return ids;
+}
+
+void tl_conn_drop_message(struct tl_conn *conn)
+{
+	tl_http1_reset(&conn->request);
+	tl_http1_reset(&conn->response);
+	drop_ids(conn->corr, &conn->request_ids);
+	drop_ids(conn->corr, &conn->response_ids);
+	free(TAKE_PTR(conn->method));
+	free(TAKE_PTR(conn->path));
+}
+
+static char *copy_text(struct tl_span s, size_t max)
+{
+	return strndup(s.len ? s.data : "", s.len < max ? s.len : max);
+}
+
+/* --- the request's direction --- */
+
+static void on_request_begin(void *arg)
+{
+	struct tl_conn *conn = arg;
+
+	conn->first_ns = event_of(conn)->time_ns;
+	conn->mixed = !conn->clean;
+	conn->clean = false;
+	if (conn->mixed)
+		conn->pipelined = true;
+}
+
+static void on_request_start(void *arg, const struct tl_http1_start *start)
+{
+	struct tl_conn *conn = arg;
+
+	free(conn->method);
+	free(conn->path);
+	conn->method = copy_text(start->method, 32);
+	conn->path = copy_text(start->path, PATH_MAX_KEPT);
+}
+
+static void on_request_header(void *arg, struct tl_span name, struct tl_span value)
+{
+	struct tl_conn *conn = arg;
+
+	if (!tl_id_known(name))
+		return;
+	if (!conn->request_ids) {
+		conn->request_ids = new_ids(conn->corr);
+		if (!conn->request_ids)
+			return;
+		tl_ids_init(conn->request_ids);
+	}
+	tl_ids_header(conn->request_ids, name, value, false);
+}
+
+/* The owner, when it can be known and there is room for it. */
+static void bind_reader(struct tl_conn *conn, struct tl_request *request)
+{
+	struct tl_corr *corr = conn->corr;
+	struct tl_actor_key key = writer_of(conn);
+	struct tl_actor *actor;
+
+	if (key.kind != TL_UNIT_THREAD)
+		tl_hold_units(corr, request->proc);
+	if (key.kind != TL_UNIT_THREAD && !key.id)
+		return;
+	actor = tl_actor_get(corr, request->proc, &key);
+	if (actor)
+		tl_actor_bind(corr, actor, request, conn->mixed);
+	else
+		tl_cproc_blind(corr, request->proc);
+}
+
+/* The client did not wait for answers: whatever serves the connection may be at any of the requests. */
+static void mark_pipelined(struct tl_conn *conn)
+{
+	conn->pipelined = true;
+	for (struct tl_request *request = conn->queue; request; request = request->next) {
+		request->ambiguous = true;
+		if (request->reader)
+			tl_hold_dirty(conn->corr, request->reader);
+	}
+}
+
+static enum tl_http1_body on_request_head(void *arg)
+{
+	struct tl_conn *conn = arg;
+	struct tl_corr *corr = conn->corr;
+	struct tl_request *request = tl_request_new(corr, conn);
+
+	if (!request) {
+		tl_cproc_blind(corr, corr->event_proc);
+		return TL_HTTP1_STOP;
+	}
+	if (conn->request_ids) {
+		tl_ids_settle(conn->request_ids);
+		tl_request_set_ids(corr, request, conn->request_ids);
+		drop_ids(corr, &conn->request_ids);
+	}
+	if (conn->depth > 1)
+		mark_pipelined(conn);
+	if (request->server)
+		bind_reader(conn, request);
+	/* No room for its owner: everything of the process was ended, this request too. */
+	return conn->queue ? TL_HTTP1_AS_SAID : TL_HTTP1_STOP;
+}
+
+static void on_request_end(void *arg, uint64_t body_bytes)
+{
+	struct tl_conn *conn = arg;
+
+	if (conn->queue_tail)
+		conn->queue_tail->request_bytes = body_bytes;
+}
+
+static const struct tl_http1_ops request_ops = {
+	.begin = on_request_begin,
+	.start = on_request_start,
+	.header = on_request_header,
+	.head = on_request_head,
+	.end = on_request_end,
+};
+
+/* --- the response's direction: it answers the oldest request --- */
+
+static void on_response_begin(void *arg)
+{
+	struct tl_conn *conn = arg;
+
+	conn->response_first_ns = event_of(conn)->time_ns;
+	conn->response_writer = writer_of(conn);
+}
+
+static void on_response_start(void *arg, const struct tl_http1_start *start)
+{
+	(void)arg;
+	(void)start;
+}
+
+static void on_response_header(void *arg, struct tl_span name, struct tl_span value)
+{
+	struct tl_conn *conn = arg;
+
+	if (!conn->queue || !tl_id_known(name))
+		return;
+	if (!conn->response_ids) {
+		conn->response_ids = new_ids(conn->corr);
+		if (!conn->response_ids)
+			return;
+		tl_request_peek_ids(conn->queue, conn->response_ids);
+	}
+	tl_ids_header(conn->response_ids, name, value, true);
+}
+
+static void take_response_ids(struct tl_conn *conn, struct tl_request *request, bool final)
+{
+	if (!conn->response_ids)
+		return;
+	if (final) {
+		tl_ids_settle(conn->response_ids);
+		tl_request_set_ids(conn->corr, request, conn->response_ids);
+	}
+	drop_ids(conn->corr, &conn->response_ids);
+}
+
+/* Told as another actor's when begin and end of the head were written by two. */
+static void judge_writer(struct tl_conn *conn, struct tl_request *request)
+{
+	struct tl_actor_key writer = writer_of(conn);
+
+	if (memcmp(&writer, &conn->response_writer, sizeof(writer)) != 0) {
+		writer.id = UINT64_MAX;
+		writer.kind = TL_UNIT_THREAD;
+	}
+	tl_actor_answer(conn->corr, request, &writer);
+}
+
+static enum tl_http1_body on_response_head(void *arg)
+{
+	struct tl_conn *conn = arg;
+	struct tl_request *request = conn->queue;
+	int status = conn->response.status;
+	bool final = status >= 200 || status == 101;
+
+	if (!request)
+		return TL_HTTP1_STOP;
+	take_response_ids(conn, request, final);
+	if (!final)
+		return TL_HTTP1_AS_SAID;
+	request->state = TL_REQ_ANSWERING;
+	request->status = status;
+	request->response_ns = conn->response_first_ns;
+	request->settled_ns = event_of(conn)->time_ns;
+	if (request->server)
+		judge_writer(conn, request);
+	if (request->head)
+		return TL_HTTP1_NO_BODY;
+	return request->connect && status < 300 ? TL_HTTP1_SWITCH : TL_HTTP1_AS_SAID;
+}
+
+static void on_response_end(void *arg, uint64_t body_bytes)
+{
+	struct tl_conn *conn = arg;
+	struct tl_request *request = conn->queue;
+
+	if (!request)
+		return;
+	request->response_bytes = body_bytes;
+	tl_request_end(conn->corr, request, conn->corr->now_ns, TL_WHY_NOTHING, true);
+}
+
+static const struct tl_http1_ops response_ops = {
+	.begin = on_response_begin,
+	.start = on_response_start,
+	.header = on_response_header,
+	.head = on_response_head,
+	.end = on_response_end,
+};
+
+void tl_conn_init_parsers(struct tl_conn *conn)
+{
+	tl_http1_init(&conn->request, false, &request_ops, conn);
+	tl_http1_init(&conn->response, true, &response_ops, conn);
+}
+
+/* --- one call --- */
+
+/* Desync ends when a read begins with a method and nothing is in flight: the response's side has spoken since (its client waits
+ * for answers, else it never ends). */
+static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
+{
+	if (!conn->desync)
+		return true;
+	if (!of_request) {
+		conn->quiet = true;
+		return false;
+	}
+	if (!conn->quiet || conn->pipelined || tl_http1_looks_request(data) != 2) {
+		conn->quiet = false;
+		return false;
+	}
+	conn->desync = false;
+	return true;
+}
+
+/* A response keeps its writer only as long as every byte of it is that actor's. */
+static void check_writer(struct tl_conn *conn)
+{
+	struct tl_request *request = conn->queue;
+	struct tl_actor_key writer;
+
+	if (!request || !request->one_writer || !request->reader)
+		return;
+	writer = writer_of(conn);
+	if (memcmp(&writer, &request->reader->key, sizeof(writer)) == 0)
+		return;
+	request->one_writer = false;
+	tl_hold_dirty(conn->corr, request->reader);
+}
+
+static void touch(struct tl_conn *conn)
+{
+	struct tl_actor_key key = writer_of(conn);
+	struct tl_actor *actor = conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
+
+	if (actor)
+		tl_actor_touch(conn->corr, actor, conn);
+}
+
+/* The parser gave up, or HTTP is over: what never was HTTP is not looked at again. */
+static void after_read(struct tl_corr *corr, struct tl_conn *conn)
+{
+	struct tl_sock_key key = conn->key;
+	bool tunnel = conn->response.state == TL_HTTP1_TUNNEL;
+	bool is_broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
+	bool never = is_broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
+
+	if (conn->queue && conn->response.state == TL_HTTP1_UNTIL_CLOSE)
+		conn->queue->until_close = true;
+	if (tunnel || never) {
+		tl_conn_end(conn, event_of(conn)->time_ns);
+		if (corr->options.ignore)
+			corr->options.ignore(corr->options.arg, key.sock, key.ino);
+	} else if (is_broken) {
+		tl_conn_desync(conn, TL_WHY_DESYNC);
+	}
+}
+
+void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
+{
+	const struct tl_ev_wire *event = corr->event;
+	bool received = event->h.flags & TL_EVF_RECV;
+	bool of_request = (conn->role == TL_ROLE_SERVER) == received;
+	struct tl_http1 *parser = of_request ? &conn->request : &conn->response;
+	uint64_t seen = event->h.len < event->call_len ? event->h.len : event->call_len;
+
+	if (seen || event->call_len)
+		touch(conn);
+	if (!in_step(conn, of_request, (struct tl_span){ data, seen }))
+		return;
+	conn->clean = conn->request.state == TL_HTTP1_IDLE;
+	if (!of_request)
+		check_writer(conn);
+	tl_http1_feed(parser, data, seen);
+	tl_http1_skip(parser, event->call_len - seen);
+	if (received && (event->h.flags & TL_EVF_EOF))
+		tl_http1_eof(parser);
+	after_read(corr, conn);
+}
