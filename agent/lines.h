@@ -63,6 +63,7 @@ void tl_lines_set_next_id(struct tl_lines *lines, uint64_t id);
 struct tl_lines_usage {
 	uint64_t open, bytes;        /* now */
 	uint64_t partial, split, joined, forced; /* ever; forced: ended early because a maximum was reached */
+	uint64_t lost_bytes;         /* ever: no memory for them, cause TL_LOST_MEMORY */
 };
 void tl_lines_usage(const struct tl_lines *lines, struct tl_lines_usage *ret);
 

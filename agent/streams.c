@@ -191,10 +191,19 @@ static void tell(struct tl_streams *streams, struct slot *slot)
 		     streams->options.decide(streams->options.arg, &info->file, (enum tl_verdict)info->verdict) >= 0;
 }
 
+/* Takes the file from `slot`, unless another number has it by now. */
+static void unmap_file(struct tl_streams *streams, const struct slot *slot)
+{
+	struct slot **at = tl_map_get(streams->by_file, &slot->info.file);
+
+	if (at && *at == slot)
+		tl_map_del(streams->by_file, &slot->info.file);
+}
+
 /* The identity is used again for another file: the old number goes on without it. */
 static void retire(struct tl_streams *streams, struct slot *slot)
 {
-	tl_map_del(streams->by_file, &slot->info.file);
+	unmap_file(streams, slot);
 	slot->info.file = (struct tl_file_id){ 0 };
 	slot->info.dirty = true;
 	streams->last = NULL;
@@ -313,8 +322,7 @@ struct tl_stream_info *tl_streams_next(struct tl_streams *streams, size_t *iter)
 
 static void forget(struct tl_streams *streams, struct slot *slot)
 {
-	if (has_file(&slot->info.file))
-		tl_map_del(streams->by_file, &slot->info.file);
+	unmap_file(streams, slot);
 	tl_map_del(streams->by_number, &slot->info.number);
 	streams->slots[slot->index] = NULL;
 	streams->count--;

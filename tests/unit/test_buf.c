@@ -12,7 +12,7 @@
 
 static void appends_follow_each_other(void **state)
 {
-	struct tl_buf buf = { 0 };
+	struct tl_buf buf = {0};
 
 	(void)state;
 	tl_buf_puts(&buf, "ab");
@@ -29,7 +29,7 @@ static void appends_follow_each_other(void **state)
 
 static void append_of_nothing_needs_no_memory(void **state)
 {
-	struct tl_buf buf = { 0 };
+	struct tl_buf buf = {0};
 
 	(void)state;
 	assert_int_equal(tl_buf_add(&buf, NULL, 0), 0);
@@ -38,7 +38,7 @@ static void append_of_nothing_needs_no_memory(void **state)
 
 static void append_past_max_is_enobufs_and_appends_nothing(void **state)
 {
-	struct tl_buf buf = { .max = 5 };
+	struct tl_buf buf = {.max = 5};
 
 	(void)state;
 	assert_int_equal(tl_buf_add(&buf, "abcde", 5), 0);
@@ -51,7 +51,7 @@ static void append_past_max_is_enobufs_and_appends_nothing(void **state)
 
 static void failed_sticks_until_clear(void **state)
 {
-	struct tl_buf buf = { .max = 3 };
+	struct tl_buf buf = {.max = 3};
 
 	(void)state;
 	tl_buf_puts(&buf, "long");
@@ -68,9 +68,10 @@ static void printf_fills_a_buffer_exactly_to_its_max(void **state)
 {
 	(void)state;
 	for (size_t max = 1; max < 300; max++) {
-		struct tl_buf buf = { .max = max };
+		struct tl_buf buf = {.max = max};
 
 		assert_int_equal(tl_buf_printf(&buf, "%0*d", (int)max, 7), 0);
+		assert_false(buf.failed);
 		assert_int_equal(buf.len, max);
 		assert_int_equal(buf.data[max - 1], '7');
 		assert_true(buf.cap <= max);
@@ -82,7 +83,7 @@ static void printf_fills_a_buffer_exactly_to_its_max(void **state)
 
 static void growth_is_amortised(void **state)
 {
-	struct tl_buf buf = { 0 };
+	struct tl_buf buf = {0};
 	size_t growths = 0, cap = 0;
 
 	(void)state;
@@ -98,7 +99,7 @@ static void growth_is_amortised(void **state)
 
 static void consume_removes_the_beginning(void **state)
 {
-	struct tl_buf buf = { 0 };
+	struct tl_buf buf = {0};
 
 	(void)state;
 	tl_buf_puts(&buf, "abcdef");
@@ -119,9 +120,9 @@ static void spans_compare_bytes_and_ignore_ascii_case_on_request(void **state)
 	assert_false(tl_span_ieq(span, "x-request-i"));
 	assert_false(tl_span_ieq(span, "x-request-idx"));
 	assert_false(tl_span_ieq(TL_SPAN_LIT("@["), "`{"));
-	assert_true(tl_span_ieq((struct tl_span){ NULL, 0 }, ""));
+	assert_true(tl_span_ieq((struct tl_span){NULL, 0}, ""));
 	assert_false(tl_span_is(span, "x-request-id"));
-	assert_true(tl_span_eq((struct tl_span){ NULL, 0 }, tl_span_str("")));
+	assert_true(tl_span_eq((struct tl_span){NULL, 0}, tl_span_str("")));
 }
 
 int main(void)

@@ -26,61 +26,61 @@ struct settings {
 	struct tl_list comm, kafka;
 };
 
-static const char *const outputs[] = { "pretty", "json", "raw", NULL };
+static const char *const outputs[] = {"pretty", "json", "raw", NULL};
 
 #define AT(field) offsetof(struct settings, field)
 
 static const struct tl_option options[] = {
-	{ .name = "brokers",
-	  .type = TL_OPT_STRING,
-	  .offset = AT(brokers),
-	  .metavar = "HOST:PORT",
-	  .help = "Brokers to begin with.",
-	  .env = "TL_TEST_BROKERS",
-	  .required = true },
-	{ .name = "state",
-	  .type = TL_OPT_STRING,
-	  .offset = AT(state_dir),
-	  .value = "/var/lib/t",
-	  .help = "Folder." },
-	{ .name = "comm",
-	  .type = TL_OPT_LIST,
-	  .offset = AT(comm),
-	  .value = "d1,d2",
-	  .letter = 'c',
-	  .help = "Name | of a command." },
-	{ .name = "kafka.property",
-	  .type = TL_OPT_KEYVALUE,
-	  .offset = AT(kafka),
-	  .value = "acks=all",
-	  .help = "A property." },
-	{ .name = "kafka.password",
-	  .type = TL_OPT_SECRET,
-	  .offset = AT(password),
-	  .env = "TL_TEST_PASSWORD",
-	  .help = "Secret." },
-	{ .name = "log.max-bytes", .type = TL_OPT_SIZE, .offset = AT(max_bytes), .value = "1G" },
-	{ .name = "log.sync", .type = TL_OPT_DURATION, .offset = AT(sync), .value = "100ms" },
-	{ .name = "limit",
-	  .type = TL_OPT_INT,
-	  .offset = AT(limit),
-	  .value = "5",
-	  .min = 1,
-	  .max = 100,
-	  .letter = 'n' },
-	{ .name = "output",
-	  .type = TL_OPT_ENUM,
-	  .offset = AT(output),
-	  .choices = outputs,
-	  .value = "pretty",
-	  .letter = 'o' },
-	{ .name = "color", .type = TL_OPT_BOOL, .offset = AT(color), .value = "true" },
-	{ .name = "follow", .type = TL_OPT_BOOL, .offset = AT(follow), .letter = 'f' },
-	{ .name = "secret-test-knob",
-	  .type = TL_OPT_STRING,
-	  .offset = AT(state_dir),
-	  .hidden = true },
-	{ 0 },
+	{.name = "brokers",
+	 .type = TL_OPT_STRING,
+	 .offset = AT(brokers),
+	 .metavar = "HOST:PORT",
+	 .help = "Brokers to begin with.",
+	 .env = "TL_TEST_BROKERS",
+	 .required = true},
+	{.name = "state",
+	 .type = TL_OPT_STRING,
+	 .offset = AT(state_dir),
+	 .value = "/var/lib/t",
+	 .help = "Folder."},
+	{.name = "comm",
+	 .type = TL_OPT_LIST,
+	 .offset = AT(comm),
+	 .value = "d1,d2",
+	 .letter = 'c',
+	 .help = "Name | of a command."},
+	{.name = "kafka.property",
+	 .type = TL_OPT_KEYVALUE,
+	 .offset = AT(kafka),
+	 .value = "acks=all",
+	 .help = "A property."},
+	{.name = "kafka.password",
+	 .type = TL_OPT_SECRET,
+	 .offset = AT(password),
+	 .env = "TL_TEST_PASSWORD",
+	 .help = "Secret."},
+	{.name = "log.max-bytes", .type = TL_OPT_SIZE, .offset = AT(max_bytes), .value = "1G"},
+	{.name = "log.sync", .type = TL_OPT_DURATION, .offset = AT(sync), .value = "100ms"},
+	{.name = "limit",
+	 .type = TL_OPT_INT,
+	 .offset = AT(limit),
+	 .value = "5",
+	 .min = 1,
+	 .max = 100,
+	 .letter = 'n'},
+	{.name = "output",
+	 .type = TL_OPT_ENUM,
+	 .offset = AT(output),
+	 .choices = outputs,
+	 .value = "pretty",
+	 .letter = 'o'},
+	{.name = "color", .type = TL_OPT_BOOL, .offset = AT(color), .value = "true"},
+	{.name = "follow", .type = TL_OPT_BOOL, .offset = AT(follow), .letter = 'f'},
+	{.name = "secret-test-knob",
+	 .type = TL_OPT_STRING,
+	 .offset = AT(state_dir),
+	 .hidden = true},
+	{0},
 };
 
 static const struct tl_conf_spec spec = {
@@ -140,7 +140,7 @@ static int load_spec(const struct tl_conf_spec *which, const char *const *words)
 
 	tl_conf_free(TAKE_PTR(conf));
 	memset(&got, 0xee, sizeof(got));
-	error = (struct tl_error){ 0 };
+	error = (struct tl_error){0};
 	argv_copy[0] = (char *)(uintptr_t) "program";
 	for (; words[argc - 1]; argc++)
 		argv_copy[argc] = (char *)(uintptr_t)words[argc - 1];
@@ -148,11 +148,11 @@ static int load_spec(const struct tl_conf_spec *which, const char *const *words)
 	return tl_conf_load(which, argc, argv_copy, &got, &conf, &rest, &error);
 }
 
-#define LOAD(...) load_spec(&spec, (const char *const[]){ __VA_ARGS__, NULL })
+#define LOAD(...) load_spec(&spec, (const char *const[]){__VA_ARGS__, NULL})
 
 static void assert_list(const struct tl_list *list, const char *want)
 {
-	struct tl_buf joined = { 0 };
+	struct tl_buf joined = {0};
 
 	for (size_t i = 0; i < list->n; i++)
 		tl_buf_printf(&joined, "%s%s", i ? " " : "", list->items[i]);
@@ -281,34 +281,34 @@ static void wrong_flags_are_refused_by_name_with_the_nearest(void **state)
 	static const struct {
 		const char *words[3], *message;
 	} cases[] = {
-		{ { "--broker=x" }, "unknown flag --broker: did you mean --brokers?" },
-		{ { "--no-colour" }, "unknown flag --no-colour: did you mean --no-color?" },
-		{ { "--no-state" },
-		  "unknown flag --no-state: only a yes-or-no flag has a \"no-\" form, --state "
-		  "takes a value" },
-		{ { "--sync=1" }, "unknown flag --sync: did you mean --log.sync?" },
-		{ { "--log.m=1" }, "unknown flag --log.m: did you mean --log.max-bytes?" },
-		{ { "--secret-test-kno" },
-		  "unknown flag --secret-test-kno: see \"tapline test --help\"" },
-		{ { "--zzz" }, "unknown flag --zzz: see \"tapline test --help\"" },
-		{ { "-x" }, "unknown flag -x: see \"tapline test --help\"" },
-		{ { "--brokers" }, "--brokers needs a value: --brokers HOST:PORT" },
-		{ { "--brokers", "--follow" }, "--brokers needs a value: --brokers HOST:PORT" },
-		{ { "-n" }, "-n needs a value: -n N" },
-		{ { "--config" }, "--config needs a value: --config FILE" },
-		{ { "--no-color=1" }, "--no-color takes no value" },
-		{ { "--color=maybe" }, "--color: \"maybe\" is neither true nor false" },
-		{ { "--limit=101" }, "--limit: 101 is not between 1 and 100" },
-		{ { "--limit=99999999999999999999" },
-		  "--limit: 99999999999999999999 is not between 1 and 100" },
-		{ { "--limit=7x" }, "--limit: \"7x\" is not a whole number" },
-		{ { "--limit=" }, "--limit: \"\" is not a whole number" },
-		{ { "--log.max-bytes=1q" },
-		  "--log.max-bytes: \"1q\" is not a size: write it like 512k, 10MiB or 1G" },
-		{ { "--log.sync=1q" },
-		  "--log.sync: \"1q\" is not a duration: write it like 250ms, 20s, 5m or 2h" },
-		{ { "-o", "jsn" },
-		  "--output: \"jsn\" is not one of pretty, json, raw: did you mean \"json\"?" },
+		{{"--broker=x"}, "unknown flag --broker: did you mean --brokers?"},
+		{{"--no-colour"}, "unknown flag --no-colour: did you mean --no-color?"},
+		{{"--no-state"},
+		 "unknown flag --no-state: only a yes-or-no flag has a \"no-\" form, --state "
+		 "takes a value"},
+		{{"--sync=1"}, "unknown flag --sync: did you mean --log.sync?"},
+		{{"--log.m=1"}, "unknown flag --log.m: did you mean --log.max-bytes?"},
+		{{"--secret-test-kno"},
+		 "unknown flag --secret-test-kno: see \"tapline test --help\""},
+		{{"--zzz"}, "unknown flag --zzz: see \"tapline test --help\""},
+		{{"-x"}, "unknown flag -x: see \"tapline test --help\""},
+		{{"--brokers"}, "--brokers needs a value: --brokers HOST:PORT"},
+		{{"--brokers", "--follow"}, "--brokers needs a value: --brokers HOST:PORT"},
+		{{"-n"}, "-n needs a value: -n N"},
+		{{"--config"}, "--config needs a value: --config FILE"},
+		{{"--no-color=1"}, "--no-color takes no value"},
+		{{"--color=maybe"}, "--color: \"maybe\" is neither true nor false"},
+		{{"--limit=101"}, "--limit: 101 is not between 1 and 100"},
+		{{"--limit=99999999999999999999"},
+		 "--limit: 99999999999999999999 is not between 1 and 100"},
+		{{"--limit=7x"}, "--limit: \"7x\" is not a whole number"},
+		{{"--limit="}, "--limit: \"\" is not a whole number"},
+		{{"--log.max-bytes=1q"},
+		 "--log.max-bytes: \"1q\" is not a size: write it like 512k, 10MiB or 1G"},
+		{{"--log.sync=1q"},
+		 "--log.sync: \"1q\" is not a duration: write it like 250ms, 20s, 5m or 2h"},
+		{{"-o", "jsn"},
+		 "--output: \"jsn\" is not one of pretty, json, raw: did you mean \"json\"?"},
 	};
 
 	(void)state;
@@ -337,17 +337,17 @@ static void words_between_flags_come_last(void **state)
 static void a_command_keeps_its_own_flags(void **state)
 {
 	(void)state;
-	assert_int_equal(load_spec(&command_spec, (const char *const[]){ "--brokers=b", "cmd", "-f",
-									 "--zzz", NULL }),
+	assert_int_equal(load_spec(&command_spec, (const char *const[]){"--brokers=b", "cmd", "-f",
+									"--zzz", NULL}),
 			 0);
 	assert_int_equal(rest, 2);
 	assert_false(got.follow);
-	assert_int_equal(load_spec(&command_spec, (const char *const[]){ "--brokers=b", "-f", "--",
-									 "--odd-cmd", NULL }),
+	assert_int_equal(load_spec(&command_spec, (const char *const[]){"--brokers=b", "-f", "--",
+									"--odd-cmd", NULL}),
 			 0);
 	assert_int_equal(rest, 4);
 	assert_string_equal(argv_copy[rest], "--odd-cmd");
-	assert_int_equal(load_spec(&command_spec, (const char *const[]){ "--brokers=b", NULL }), 0);
+	assert_int_equal(load_spec(&command_spec, (const char *const[]){"--brokers=b", NULL}), 0);
 	assert_int_equal(rest, 2);
 }
 
@@ -436,9 +436,9 @@ static void a_flag_is_stored_and_the_file_below_it_still_checked(void **state)
 
 static void empty_files_and_sections_say_nothing(void **state)
 {
-	static const char *const texts[] = { "",	   "# only a remark\n",
-					     "agent:\n",   "agent: {}\n",
-					     "other: 1\n", "agent:\n  log:\n" };
+	static const char *const texts[] = {"",		  "# only a remark\n",
+					    "agent:\n",	  "agent: {}\n",
+					    "other: 1\n", "agent:\n  log:\n"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -14,40 +14,40 @@
 #include "userspace/base/cleanup.h"
 #include "userspace/base/conf.h"
 
-static const char *const outputs[] = { "pretty", "json", "raw", NULL };
+static const char *const outputs[] = {"pretty", "json", "raw", NULL};
 
 /* The fields do not matter here: nothing is loaded. */
 static const struct tl_option options[] = {
-	{ .name = "brokers",
-	  .type = TL_OPT_STRING,
-	  .metavar = "HOST:PORT",
-	  .help = "Brokers to begin with.",
-	  .env = "TL_TEST_BROKERS",
-	  .required = true },
-	{ .name = "comm",
-	  .type = TL_OPT_LIST,
-	  .value = "d1,d2",
-	  .letter = 'c',
-	  .help = "Name | of a command." },
-	{ .name = "kafka.password",
-	  .type = TL_OPT_SECRET,
-	  .value = "/etc/hidden",
-	  .help = "Secret." },
-	{ .name = "log.max-bytes",
-	  .type = TL_OPT_SIZE,
-	  .value = "1G",
-	  .help = "Most bytes that are kept. When there are more, the oldest are looked at and "
-		  "told." },
-	{ .name = "limit", .type = TL_OPT_INT, .value = "5", .min = 1, .max = 100, .letter = 'n' },
-	{ .name = "output",
-	  .type = TL_OPT_ENUM,
-	  .choices = outputs,
-	  .value = "pretty",
-	  .letter = 'o' },
-	{ .name = "color", .type = TL_OPT_BOOL, .value = "true" },
-	{ .name = "follow", .type = TL_OPT_BOOL, .letter = 'f', .help = "." },
-	{ .name = "secret-test-knob", .type = TL_OPT_STRING, .hidden = true },
-	{ 0 },
+	{.name = "brokers",
+	 .type = TL_OPT_STRING,
+	 .metavar = "HOST:PORT",
+	 .help = "Brokers to begin with.",
+	 .env = "TL_TEST_BROKERS",
+	 .required = true},
+	{.name = "comm",
+	 .type = TL_OPT_LIST,
+	 .value = "d1,d2",
+	 .letter = 'c',
+	 .help = "Name | of a command."},
+	{.name = "kafka.password",
+	 .type = TL_OPT_SECRET,
+	 .value = "/etc/hidden",
+	 .help = "Secret."},
+	{.name = "log.max-bytes",
+	 .type = TL_OPT_SIZE,
+	 .value = "1G",
+	 .help = "Most bytes that are kept. When there are more, the oldest are looked at and "
+		 "told."},
+	{.name = "limit", .type = TL_OPT_INT, .value = "5", .min = 1, .max = 100, .letter = 'n'},
+	{.name = "output",
+	 .type = TL_OPT_ENUM,
+	 .choices = outputs,
+	 .value = "pretty",
+	 .letter = 'o'},
+	{.name = "color", .type = TL_OPT_BOOL, .value = "true"},
+	{.name = "follow", .type = TL_OPT_BOOL, .letter = 'f', .help = "."},
+	{.name = "secret-test-knob", .type = TL_OPT_STRING, .hidden = true},
+	{0},
 };
 
 static const struct tl_conf_spec spec = {
@@ -120,10 +120,9 @@ static void man_page_has_its_sections_and_escapes(void **state)
 
 static void check_reports_every_error_of_every_section(void **state)
 {
-	static const struct tl_conf_spec sink = { .program = "tapline sink s3",
-						  .section = "sink.s3",
-						  .options = options };
-	const struct tl_conf_spec *const specs[] = { &spec, &sink };
+	static const struct tl_conf_spec sink = {
+		.program = "tapline sink s3", .section = "sink.s3", .options = options};
+	const struct tl_conf_spec *const specs[] = {&spec, &sink};
 	char path[] = "/tmp/tapline-check-XXXXXX", want[1024];
 	_cleanup_(freep) char *text = NULL;
 	size_t len = 0;

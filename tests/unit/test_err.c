@@ -13,7 +13,7 @@
 
 static void set_returns_its_code_and_keeps_the_sentence(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(tl_error_set(&error, -ENOENT, "no %s here", "file"), -ENOENT);
@@ -29,7 +29,7 @@ static void set_without_an_error_returns_the_code(void **state)
 
 static void set_may_quote_the_old_message(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	tl_error_set(&error, -EIO, "disk");
@@ -39,7 +39,7 @@ static void set_may_quote_the_old_message(void **state)
 
 static void newlines_become_spaces(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	tl_error_set(&error, -EIO, "a\nb\r");
@@ -49,7 +49,7 @@ static void newlines_become_spaces(void **state)
 
 static void wrap_puts_its_text_in_front(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	tl_error_set(&error, -EACCES, "cannot open x");
@@ -59,7 +59,7 @@ static void wrap_puts_its_text_in_front(void **state)
 
 static void long_messages_are_cut_at_the_size(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	char text[2000];
 
 	(void)state;

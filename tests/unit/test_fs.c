@@ -67,7 +67,7 @@ static void mkdir_makes_all_parents_and_is_content_when_they_exist(void **state)
 
 static void mkdir_below_a_file_is_enotdir_and_names_it(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(tl_file_replace(in_dir("file"), TL_SPAN_LIT("x"), false, NULL), 0);
@@ -79,7 +79,7 @@ static void mkdir_below_a_file_is_enotdir_and_names_it(void **state)
 
 static void replace_leaves_the_new_content_and_no_other_file(void **state)
 {
-	struct tl_buf text = { 0 };
+	struct tl_buf text = {0};
 
 	(void)state;
 	assert_int_equal(tl_file_replace(in_dir("f"), TL_SPAN_LIT("first"), true, NULL), 0);
@@ -92,7 +92,7 @@ static void replace_leaves_the_new_content_and_no_other_file(void **state)
 
 static void failed_replace_keeps_the_old_and_cleans_up(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	/* A folder cannot be replaced by a file: only the rename at the end fails. */
@@ -106,8 +106,8 @@ static void failed_replace_keeps_the_old_and_cleans_up(void **state)
 
 static void read_appends_up_to_max_and_refuses_more(void **state)
 {
-	struct tl_buf text = { 0 };
-	struct tl_error error = { 0 };
+	struct tl_buf text = {0};
+	struct tl_error error = {0};
 
 	(void)state;
 	tl_file_replace(in_dir("f"), TL_SPAN_LIT("12345"), false, NULL);
@@ -124,7 +124,7 @@ static void read_appends_up_to_max_and_refuses_more(void **state)
 
 static void read_takes_large_files_and_procfs(void **state)
 {
-	struct tl_buf big = { 0 }, text = { 0 };
+	struct tl_buf big = {0}, text = {0};
 
 	(void)state;
 	for (int i = 0; i < 300000; i++)
@@ -155,7 +155,7 @@ static void remove_tree_takes_links_away_but_not_their_targets(void **state)
 
 static void random_bytes_differ(void **state)
 {
-	unsigned char a[1000] = { 0 }, b[1000] = { 0 };
+	unsigned char a[1000] = {0}, b[1000] = {0};
 
 	(void)state;
 	tl_random(a, sizeof(a));

@@ -35,7 +35,7 @@ static int make_guard(void **state)
 static struct tl_span guarded_bytes(const char *data, size_t len)
 {
 	memcpy(guard_end - len, data, len);
-	return (struct tl_span){ guard_end - len, len };
+	return (struct tl_span){guard_end - len, len};
 }
 
 static struct tl_span guarded(const char *text)
@@ -45,7 +45,7 @@ static struct tl_span guarded(const char *text)
 
 static void assert_written(const char *input, size_t len, const char *want)
 {
-	struct tl_buf out = { 0 };
+	struct tl_buf out = {0};
 
 	tl_json_string(&out, guarded_bytes(input, len));
 	tl_buf_putc(&out, '\0');
@@ -83,14 +83,14 @@ static void each_invalid_byte_becomes_a_replacement_character(void **state)
 /* A special byte at every place of strings of every length around the vector steps. */
 static void an_escape_is_found_at_every_place(void **state)
 {
-	static const char special[] = { '"', '\\', '\n', 0x1f, '\0' };
+	static const char special[] = {'"', '\\', '\n', 0x1f, '\0'};
 
 	(void)state;
 	for (size_t len = 1; len < 70; len++) {
 		for (size_t at = 0; at < len; at++) {
 			char text[70], want[80];
 			char c = special[(len + at) % sizeof(special)];
-			struct tl_buf out = { 0 }, back = { 0 };
+			struct tl_buf out = {0}, back = {0};
 
 			memset(text, 'x', len);
 			text[at] = c;
@@ -100,7 +100,7 @@ static void an_escape_is_found_at_every_place(void **state)
 			assert_memory_equal(out.data + 1, want, at);
 			assert_int_equal(out.data[at + 1], '\\');
 			assert_int_equal(
-				tl_json_unescape((struct tl_span){ out.data + 1, out.len - 2 },
+				tl_json_unescape((struct tl_span){out.data + 1, out.len - 2},
 						 &back),
 				0);
 			assert_int_equal(back.len, len);
@@ -115,7 +115,7 @@ static void a_string_that_does_not_fit_leaves_nothing(void **state)
 {
 	(void)state;
 	for (size_t max = 2; max < 60; max++) {
-		struct tl_buf out = { .max = max };
+		struct tl_buf out = {.max = max};
 
 		tl_buf_putc(&out, '{');
 		tl_json_string(&out, TL_SPAN_LIT("aaaa\n\n\n\x01\x01 and twenty more"));
@@ -130,7 +130,7 @@ static void a_string_that_does_not_fit_leaves_nothing(void **state)
 
 static void keys_get_commas_where_they_must(void **state)
 {
-	struct tl_buf out = { 0 };
+	struct tl_buf out = {0};
 
 	(void)state;
 	tl_json_key(&out, "x");
@@ -160,8 +160,8 @@ static int check(struct tl_span document)
 	while (*p == ' ')
 		p++;
 	do
-		r = *p == '{' ? tl_json_member(&cursor, &key, &value) :
-				tl_json_element(&cursor, &value);
+		r = *p == '{' ? tl_json_member(&cursor, &key, &value)
+			      : tl_json_element(&cursor, &value);
 	while (r > 0);
 	return r == 0 && !tl_json_at_end(&cursor) ? -EINVAL : r;
 }
@@ -283,7 +283,7 @@ static void what_does_not_begin_with_a_bracket_cannot_be_entered(void **state)
 	assert_int_equal(tl_json_enter(&cursor, guarded("  ")), -EINVAL);
 	assert_int_equal(tl_json_enter(&cursor, guarded("1")), -EINVAL);
 	assert_int_equal(tl_json_enter(&cursor, guarded("plain text")), -EINVAL);
-	assert_int_equal(tl_json_enter(&cursor, (struct tl_span){ NULL, 0 }), -EINVAL);
+	assert_int_equal(tl_json_enter(&cursor, (struct tl_span){NULL, 0}), -EINVAL);
 }
 
 static void members_give_keys_types_and_raw_values(void **state)
@@ -293,13 +293,13 @@ static void members_give_keys_types_and_raw_values(void **state)
 		enum tl_json_type type;
 		bool escaped;
 	} want[] = {
-		{ "s", "x", TL_JSON_STRING, false },
-		{ "e\\n", "a\\tb", TL_JSON_STRING, true },
-		{ "n", "-1.5e3", TL_JSON_NUMBER, false },
-		{ "t", "true", TL_JSON_BOOL, false },
-		{ "z", "null", TL_JSON_NULL, false },
-		{ "o", "{\"in\": [1, \"}\"]}", TL_JSON_OBJECT, false },
-		{ "a", "[{}, []]", TL_JSON_ARRAY, false },
+		{"s", "x", TL_JSON_STRING, false},
+		{"e\\n", "a\\tb", TL_JSON_STRING, true},
+		{"n", "-1.5e3", TL_JSON_NUMBER, false},
+		{"t", "true", TL_JSON_BOOL, false},
+		{"z", "null", TL_JSON_NULL, false},
+		{"o", "{\"in\": [1, \"}\"]}", TL_JSON_OBJECT, false},
+		{"a", "[{}, []]", TL_JSON_ARRAY, false},
 	};
 	struct tl_json_cursor cursor;
 	struct tl_json_value value;
@@ -324,7 +324,7 @@ static void members_give_keys_types_and_raw_values(void **state)
 
 static void an_error_leaves_the_results_alone(void **state)
 {
-	struct tl_json_value value = { .type = TL_JSON_BOOL };
+	struct tl_json_value value = {.type = TL_JSON_BOOL};
 	struct tl_json_cursor cursor;
 	struct tl_span key = TL_SPAN_LIT("old");
 
@@ -374,7 +374,7 @@ static void find_takes_the_first_top_level_member(void **state)
 
 static void assert_unescaped(const char *raw, const char *want, size_t len)
 {
-	struct tl_buf out = { 0 };
+	struct tl_buf out = {0};
 
 	assert_int_equal(tl_json_unescape(guarded(raw), &out), 0);
 	assert_int_equal(out.len, len);
@@ -396,6 +396,7 @@ static void lone_surrogates_become_replacement_characters(void **state)
 	(void)state;
 	assert_unescaped("\\ud83d", "\xef\xbf\xbd", 3);
 	assert_unescaped("\\ude00x", "\xef\xbf\xbdx", 4);
+	assert_unescaped("\\ude00\\ude01", "\xef\xbf\xbd\xef\xbf\xbd", 6);
 	assert_unescaped("\\ud83dx", "\xef\xbf\xbdx", 4);
 	assert_unescaped("\\ud83d\\u0041",
 			 "\xef\xbf\xbd"
@@ -406,8 +407,8 @@ static void lone_surrogates_become_replacement_characters(void **state)
 
 static void a_bad_escape_appends_nothing(void **state)
 {
-	static const char *const bad[] = { "a\\", "a\\x", "a\\u12", "a\\u12G4", "\\n\\" };
-	struct tl_buf out = { 0 }, small = { .max = 3 };
+	static const char *const bad[] = {"a\\", "a\\x", "a\\u12", "a\\u12G4", "\\n\\"};
+	struct tl_buf out = {0}, small = {.max = 3};
 
 	(void)state;
 	tl_buf_puts(&out, "k");
@@ -423,14 +424,14 @@ static void a_bad_escape_appends_nothing(void **state)
 
 static int u64(const char *raw, uint64_t *ret)
 {
-	struct tl_json_value value = { .type = TL_JSON_NUMBER, .raw = guarded(raw) };
+	struct tl_json_value value = {.type = TL_JSON_NUMBER, .raw = guarded(raw)};
 
 	return tl_json_u64(&value, ret);
 }
 
 static void numbers_are_read_when_they_fit(void **state)
 {
-	struct tl_json_value text = { .type = TL_JSON_STRING, .raw = TL_SPAN_LIT("1") };
+	struct tl_json_value text = {.type = TL_JSON_STRING, .raw = TL_SPAN_LIT("1")};
 	uint64_t v = 5;
 
 	(void)state;

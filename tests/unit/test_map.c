@@ -45,9 +45,9 @@ static void put_past_max_is_null_and_a_known_key_still_fits(void **state)
 		assert_non_null(tl_map_put(map, &i, NULL));
 	for (uint32_t i = 1000; i < 1100; i++)
 		assert_null(tl_map_put(map, &i, NULL));
-	assert_non_null(tl_map_put(map, &(uint32_t){ 7 }, NULL));
-	assert_true(tl_map_del(map, &(uint32_t){ 7 }));
-	assert_non_null(tl_map_put(map, &(uint32_t){ 1000 }, NULL));
+	assert_non_null(tl_map_put(map, &(uint32_t){7}, NULL));
+	assert_true(tl_map_del(map, &(uint32_t){7}));
+	assert_non_null(tl_map_put(map, &(uint32_t){1000}, NULL));
 	assert_int_equal(tl_map_count(map), 1000);
 }
 
@@ -62,7 +62,7 @@ static void random_steps_agree_with_an_array(void **state)
 
 	(void)state;
 	for (uint64_t step = 1; step <= 1000000; step++) {
-		char key[12] = { 0 };
+		char key[12] = {0};
 		uint32_t k;
 
 		random ^= random << 13;
@@ -95,7 +95,7 @@ static void random_steps_agree_with_an_array(void **state)
 static void next_walks_each_entry_once(void **state)
 {
 	_cleanup_(tl_map_freep) struct tl_map *map = tl_map_new(4, 4, 500);
-	unsigned char seen[500] = { 0 };
+	unsigned char seen[500] = {0};
 	const void *key;
 	size_t iter = 0, n = 0;
 	void *value;

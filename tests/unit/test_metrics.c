@@ -12,12 +12,10 @@
 #include "userspace/base/metrics.h"
 
 static struct tl_metric drop_a = {
-	.name = "t_drops_total", .help = "Dropped.", .type = TL_COUNTER, .labels = "cause=\"a\""
-};
-static struct tl_metric up = { .name = "t_up", .help = "Line\nand \\.", .type = TL_GAUGE };
+	.name = "t_drops_total", .help = "Dropped.", .type = TL_COUNTER, .labels = "cause=\"a\""};
+static struct tl_metric up = {.name = "t_up", .help = "Line\nand \\.", .type = TL_GAUGE};
 static struct tl_metric drop_b = {
-	.name = "t_drops_total", .help = "Dropped.", .type = TL_COUNTER, .labels = "cause=\"b\""
-};
+	.name = "t_drops_total", .help = "Dropped.", .type = TL_COUNTER, .labels = "cause=\"b\""};
 
 static void collect(void *arg, struct tl_buf *out)
 {
@@ -30,7 +28,7 @@ static void collect(void *arg, struct tl_buf *out)
  */
 static void render_groups_families_and_asks_collectors(void **state)
 {
-	struct tl_buf out = { 0 };
+	struct tl_buf out = {0};
 
 	(void)state;
 	tl_metric_register(&drop_a);
@@ -63,7 +61,7 @@ static void *add_many(void *metric)
 
 static void adds_of_several_threads_all_count(void **state)
 {
-	static struct tl_metric metric = { .name = "t_unregistered" };
+	static struct tl_metric metric = {.name = "t_unregistered"};
 	pthread_t threads[4];
 
 	(void)state;

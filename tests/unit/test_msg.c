@@ -88,7 +88,7 @@ static void a_message_is_one_line_whatever_it_holds(void **state)
 
 static void a_limited_message_is_shown_once_and_the_muted_are_told_later(void **state)
 {
-	struct tl_msg_gate gate = { 0 };
+	struct tl_msg_gate gate = {0};
 
 	(void)state;
 	begin_capture();

@@ -37,8 +37,8 @@ static void sizes_are_powers_of_1024(void **state)
 
 static void sizes_that_are_none_are_refused(void **state)
 {
-	static const char *const bad[] = { "",	  "k",	 "-1", "1.5k", "1kk", "1kb",
-					   "1ki", "1 k", "1x", "1iB",  " 1",  "0x10" };
+	static const char *const bad[] = {"",	 "k",	"-1", "1.5k", "1kk", "1kb",
+					  "1ki", "1 k", "1x", "1iB",  " 1",  "0x10"};
 	uint64_t v = 9;
 
 	(void)state;
@@ -72,7 +72,7 @@ static void durations_have_units_and_a_bare_number_is_seconds(void **state)
 
 static void durations_that_are_none_are_refused(void **state)
 {
-	static const char *const bad[] = { "", "s", "-1s", "1.5s", "1x", "1 s", "1S", "1mss" };
+	static const char *const bad[] = {"", "s", "-1s", "1.5s", "1x", "1 s", "1S", "1mss"};
 	uint64_t v = 9;
 
 	(void)state;
@@ -84,7 +84,7 @@ static void durations_that_are_none_are_refused(void **state)
 
 static void a_slip_finds_its_name_and_another_word_none(void **state)
 {
-	static const char *const names[] = { "agent.state", "brokers", "comm", "color", "pid" };
+	static const char *const names[] = {"agent.state", "brokers", "comm", "color", "pid"};
 	size_t n = ARRAY_SIZE(names);
 
 	(void)state;
@@ -96,13 +96,14 @@ static void a_slip_finds_its_name_and_another_word_none(void **state)
 	assert_string_equal(tl_nearest("com", names, n), "comm");
 	assert_null(tl_nearest("password", names, n));
 	assert_null(tl_nearest("xyz", names, n));
+	assert_null(tl_nearest("coxx", names, n));
 	assert_null(tl_nearest("", names, n));
 	assert_null(tl_nearest("comm", names, 0));
 }
 
 static void the_nearest_of_several_wins(void **state)
 {
-	static const char *const names[] = { "max-lines", "max-line", "min-lines" };
+	static const char *const names[] = {"max-lines", "max-line", "min-lines"};
 
 	(void)state;
 	assert_string_equal(tl_nearest("max-linez", names, 3), "max-lines");
@@ -112,7 +113,7 @@ static void the_nearest_of_several_wins(void **state)
 static void very_long_words_are_refused_not_overrun(void **state)
 {
 	char word[500];
-	const char *const names[] = { word, "short" };
+	const char *const names[] = {word, "short"};
 
 	(void)state;
 	memset(word, 'a', sizeof(word) - 1);

@@ -32,7 +32,7 @@ static int make_guard(void **state)
 static struct tl_span guarded_bytes(const char *data, size_t len)
 {
 	memcpy(guard_end - len, data, len);
-	return (struct tl_span){ guard_end - len, len };
+	return (struct tl_span){guard_end - len, len};
 }
 
 /* All sequences of up to 3 bytes and the interesting ones of 4, against the definition by decoding.
@@ -40,12 +40,12 @@ static struct tl_span guarded_bytes(const char *data, size_t len)
 static bool reference_utf8(const unsigned char *p, size_t len)
 {
 	while (len) {
-		size_t n = *p < 0x80	 ? 1 :
-			   *p >> 5 == 6	 ? 2 :
-			   *p >> 4 == 14 ? 3 :
-			   *p >> 3 == 30 ? 4 :
-					   0;
-		static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+		size_t n = *p < 0x80	   ? 1
+			   : *p >> 5 == 6  ? 2
+			   : *p >> 4 == 14 ? 3
+			   : *p >> 3 == 30 ? 4
+					   : 0;
+		static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 		uint32_t code;
 
 		if (n == 0 || n > len)
@@ -66,15 +66,15 @@ static bool reference_utf8(const unsigned char *p, size_t len)
 
 static void utf8_is_judged_as_its_definition_says(void **state)
 {
-	static const unsigned char edge[] = { 0,    'a',  0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
-					      0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee,
-					      0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
+	static const unsigned char edge[] = {0,	   'a',	 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
+					     0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee,
+					     0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff};
 	enum { N = sizeof(edge) };
 
 	(void)state;
 	for (unsigned i = 0; i < N * N * N * N; i++) {
-		const unsigned char bytes[] = { edge[i % N], edge[i / N % N], edge[i / N / N % N],
-						edge[i / N / N / N] };
+		const unsigned char bytes[] = {edge[i % N], edge[i / N % N], edge[i / N / N % N],
+					       edge[i / N / N / N]};
 
 		for (size_t len = 0; len <= 4; len++) {
 			struct tl_span span = guarded_bytes((const char *)bytes, len);
@@ -98,7 +98,7 @@ static void one_bad_byte_is_found_at_every_place(void **state)
 			text[at] = 'a';
 		}
 	}
-	assert_true(tl_utf8_valid((struct tl_span){ NULL, 0 }));
+	assert_true(tl_utf8_valid((struct tl_span){NULL, 0}));
 }
 
 static void encode_writes_what_sequence_reads(void **state)
@@ -107,12 +107,12 @@ static void encode_writes_what_sequence_reads(void **state)
 		unsigned code;
 		const char *bytes;
 	} cases[] = {
-		{ 'A', "A" },
-		{ 0x7ff, "\xdf\xbf" },
-		{ 0x800, "\xe0\xa0\x80" },
-		{ 0xffff, "\xef\xbf\xbf" },
-		{ 0x10000, "\xf0\x90\x80\x80" },
-		{ 0x10ffff, "\xf4\x8f\xbf\xbf" },
+		{'A', "A"},
+		{0x7ff, "\xdf\xbf"},
+		{0x800, "\xe0\xa0\x80"},
+		{0xffff, "\xef\xbf\xbf"},
+		{0x10000, "\xf0\x90\x80\x80"},
+		{0x10ffff, "\xf4\x8f\xbf\xbf"},
 	};
 
 	(void)state;

@@ -154,7 +154,7 @@ static bool read_digits(const char *text, unsigned n, unsigned *ret)
 
 static unsigned month_length(struct date date)
 {
-	static const unsigned char length[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const unsigned char length[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	bool leap = date.year % 4 == 0 && (date.year % 100 != 0 || date.year % 400 == 0);
 
 	return date.month == 2 && leap ? 29 : length[date.month - 1];

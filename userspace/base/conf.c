@@ -213,7 +213,7 @@ int tl_conf_load(const struct tl_conf_spec *spec, int argc, char **argv, void *s
 		 struct tl_conf **ret_conf, int *ret_rest, struct tl_error *error)
 {
 	_cleanup_(tl_conf_freep) struct tl_conf *conf = NULL;
-	struct tl_error local = { 0 };
+	struct tl_error local = {0};
 	struct tl_conf_flags flags;
 	int r;
 

@@ -19,14 +19,14 @@ static void add_flag(struct reader *reader, size_t option, const char *text)
 {
 	struct tl_conf_flags *flags = reader->flags;
 
-	flags->items[flags->n++] = (struct tl_conf_flag){ option, text };
+	flags->items[flags->n++] = (struct tl_conf_flag){option, text};
 	if (strcmp(reader->spec->options[option].name, "config") == 0)
 		flags->config = text;
 }
 
 static int unknown_flag(struct reader *reader, const char *name, const char *dashes)
 {
-	static const char *const built_in[] = { "help", "config" };
+	static const char *const built_in[] = {"help", "config"};
 	bool negated = strncmp(name, "no-", 3) == 0;
 	const char *nearest = tl_conf_nearest(reader->spec, name);
 
@@ -43,8 +43,8 @@ static int unknown_flag(struct reader *reader, const char *name, const char *das
 		bool is_bool = reader->spec->options[option].type == TL_OPT_BOOL;
 
 		return tl_error_set(reader->error, -EINVAL,
-				    is_bool ? "unknown flag %s%s: did you mean --no-%s?" :
-					      "unknown flag %s%s: only a yes-or-no flag has a "
+				    is_bool ? "unknown flag %s%s: did you mean --no-%s?"
+					    : "unknown flag %s%s: only a yes-or-no flag has a "
 					      "\"no-\" form, --%s takes a value",
 				    dashes, name, nearest);
 	}
@@ -138,7 +138,7 @@ static int read_letters(struct reader *reader, const char *word)
 {
 	for (const char *p = word + 1; *p; p++) {
 		ssize_t option = option_of_letter(reader->spec, *p);
-		char flag[] = { '-', *p, '\0' };
+		char flag[] = {'-', *p, '\0'};
 
 		if (option < 0 && *p == 'h') {
 			reader->flags->help = true;
@@ -195,8 +195,8 @@ static int read_all(struct reader *reader, char **words, int *ret_front, int *re
 int tl_conf_flags(const struct tl_conf_spec *spec, int argc, char **argv,
 		  struct tl_conf_flags *ret_flags, struct tl_error *error)
 {
-	struct tl_conf_flags flags = { 0 };
-	struct reader reader = { spec, argv, argc, 1, &flags, error };
+	struct tl_conf_flags flags = {0};
+	struct reader reader = {spec, argv, argc, 1, &flags, error};
 	_cleanup_(freep) struct tl_conf_flag *items = NULL;
 	_cleanup_(freep) char **words = NULL;
 	int front, n_words, r;

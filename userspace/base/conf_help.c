@@ -163,7 +163,7 @@ static void make_meaning(struct tl_buf *out, const struct tl_option *option)
 
 static void print_option(FILE *out, const struct tl_option *option, int width)
 {
-	struct tl_buf label = { 0 }, meaning = { 0 };
+	struct tl_buf label = {0}, meaning = {0};
 
 	make_label(&label, option);
 	make_meaning(&meaning, option);
@@ -184,7 +184,7 @@ static bool same_group(const char *a, const char *b)
 
 static void print_built_in(FILE *out, const struct tl_conf_spec *spec, int width)
 {
-	struct tl_buf text = { 0 };
+	struct tl_buf text = {0};
 	bool h_taken = false;
 
 	for (const struct tl_option *option = spec->options; option->name; option++)

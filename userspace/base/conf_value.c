@@ -17,7 +17,7 @@ union parsed {
 
 static int parse_bool(const char *text, bool *ret, struct tl_error *error)
 {
-	static const char *const words[] = { "false", "true", "no", "yes", "off", "on", "0", "1" };
+	static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (tl_span_ieq(tl_span_str(text), words[i])) {
@@ -54,7 +54,7 @@ static int parse_int(const struct tl_option *option, const char *text, int64_t *
 static int parse_choice(const struct tl_option *option, const char *text, int *ret,
 			struct tl_error *error)
 {
-	_cleanup_(tl_buf_done) struct tl_buf list = { .max = 300 };
+	_cleanup_(tl_buf_done) struct tl_buf list = {.max = 300};
 	const char *nearest;
 	int n;
 
@@ -142,7 +142,7 @@ static int store_string(struct tl_conf *conf, size_t option, const char *text, s
 static int store_secret(struct tl_conf *conf, size_t option, const char *text,
 			enum tl_conf_source source, struct tl_error *error)
 {
-	struct tl_buf content = { .max = TL_CONF_MAX_SECRET + 1 };
+	struct tl_buf content = {.max = TL_CONF_MAX_SECRET + 1};
 	int r;
 
 	if (source == TL_FROM_ENV)
@@ -243,7 +243,7 @@ int tl_conf_accept(struct tl_conf *conf, size_t option, const char *text,
 	const struct tl_option *described = &conf->spec->options[option];
 	struct tl_conf_value *value = &conf->values[option];
 	bool weaker = value->source > source;
-	union parsed parsed = { 0 };
+	union parsed parsed = {0};
 	int r = parse(described, text, &parsed, error);
 
 	if (r < 0 || !conf->settings || (weaker && described->type != TL_OPT_KEYVALUE))

@@ -72,7 +72,7 @@ static bool is_null(const yaml_node_t *node)
 static void accept(struct walk *walk, struct tl_conf *conf, size_t option, const char *text,
 		   unsigned line, const char *name)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	if (tl_conf_accept(conf, option, text, TL_FROM_FILE, &error) < 0)
 		report(walk, line, "%s: %s", name, error.message);
@@ -385,9 +385,9 @@ static int read_file(const char *path, struct tl_buf *out, struct tl_error *erro
 
 int tl_conf_file(struct tl_conf *conf, const char *path, struct tl_error *error)
 {
-	struct walk walk = { .path = path, .error = error };
-	struct sections sections = { .confs = &conf, .n = 1 };
-	_cleanup_(tl_buf_done) struct tl_buf text = { .max = TL_CONF_MAX_FILE + 65536 };
+	struct walk walk = {.path = path, .error = error};
+	struct sections sections = {.confs = &conf, .n = 1};
+	_cleanup_(tl_buf_done) struct tl_buf text = {.max = TL_CONF_MAX_FILE + 65536};
 	int r = read_file(path, &text, error);
 
 	if (r < 0)
@@ -398,10 +398,10 @@ int tl_conf_file(struct tl_conf *conf, const char *path, struct tl_error *error)
 
 int tl_conf_check(const char *path, const struct tl_conf_spec *const *specs, size_t n, FILE *out)
 {
-	struct walk walk = { .path = path, .out = out };
-	struct sections sections = { .complete = true };
-	_cleanup_(tl_buf_done) struct tl_buf text = { .max = TL_CONF_MAX_FILE + 65536 };
-	struct tl_error error = { 0 };
+	struct walk walk = {.path = path, .out = out};
+	struct sections sections = {.complete = true};
+	_cleanup_(tl_buf_done) struct tl_buf text = {.max = TL_CONF_MAX_FILE + 65536};
+	struct tl_error error = {0};
 
 	if (read_file(path, &text, &error) < 0) {
 		fprintf(out, "%s\n", error.message);

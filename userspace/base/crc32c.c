@@ -101,6 +101,6 @@ static bool have_instruction(void)
 
 uint32_t tl_crc32c(uint32_t crc, const void *data, size_t len)
 {
-	return ~(have_instruction() ? crc_instruction(~crc, data, len) :
-				      crc_portable(~crc, data, len));
+	return ~(have_instruction() ? crc_instruction(~crc, data, len)
+				    : crc_portable(~crc, data, len));
 }

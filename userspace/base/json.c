@@ -93,7 +93,7 @@ static inline const char *read_scalar(const char *p, const char *end, struct tl_
 		if (!after)
 			return NULL;
 		value->type = TL_JSON_STRING;
-		value->raw = (struct tl_span){ p + 1, (size_t)(after - p - 1) };
+		value->raw = (struct tl_span){p + 1, (size_t)(after - p - 1)};
 		return after + 1;
 	case 't':
 		after = skip_word(p, end, "true", 4);
@@ -128,7 +128,7 @@ static inline const char *read_key(const char *p, const char *end, struct tl_spa
 	quote = find_quote(p + 1, end, escaped);
 	if (!quote)
 		return NULL;
-	*key = (struct tl_span){ p + 1, (size_t)(quote - p - 1) };
+	*key = (struct tl_span){p + 1, (size_t)(quote - p - 1)};
 	p = skip_space(quote + 1, end);
 	if (p == end || *p != ':')
 		return NULL;
@@ -181,7 +181,7 @@ static const char *close_brackets(struct nesting *nesting, const char *p, const 
  * or too deep. */
 static const char *skip_container(const char *p, const char *end)
 {
-	struct nesting nesting = { 0 };
+	struct nesting nesting = {0};
 	struct tl_json_value value;
 	struct tl_span key;
 	bool escaped;
@@ -227,7 +227,7 @@ static inline const char *read_value(const char *p, const char *end, struct tl_j
 		return NULL;
 	value->type = *p == '{' ? TL_JSON_OBJECT : TL_JSON_ARRAY;
 	value->escaped = false;
-	value->raw = (struct tl_span){ p, (size_t)(after - p) };
+	value->raw = (struct tl_span){p, (size_t)(after - p)};
 	return after;
 }
 
@@ -331,7 +331,7 @@ bool tl_json_at_end(const struct tl_json_cursor *cursor)
 static bool escaped_key_is(struct tl_span raw, struct tl_span key)
 {
 	char decoded[256];
-	struct tl_buf buf = { .data = decoded, .cap = sizeof(decoded), .max = sizeof(decoded) };
+	struct tl_buf buf = {.data = decoded, .cap = sizeof(decoded), .max = sizeof(decoded)};
 
 	return tl_json_unescape(raw, &buf) == 0 && tl_span_eq(tl_buf_span(&buf), key);
 }

@@ -43,10 +43,8 @@ static const char *decode_unicode(const char *p, const char *end, struct tl_buf 
 
 static int unescape(const char *p, const char *end, struct tl_buf *out)
 {
-	static const char meaning[128] = {
-		['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-		['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'
-	};
+	static const char meaning[128] = {['"'] = '"',	['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+					  ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
 
 	while (p < end) {
 		const char *slash = memchr(p, '\\', (size_t)(end - p)), *after;

@@ -12,8 +12,8 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 
-/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer, past
- * ASCII. */
+/* One bit for each of 16 bytes that is a quote, a backslash, a control byte or, for the writer,
+ * past ASCII. */
 static inline unsigned special_of_16(const char *p, bool writer)
 {
 	__m128i v = _mm_loadu_si128((const __m128i *)p);
@@ -32,7 +32,8 @@ static inline unsigned special_of_16(const char *p, bool writer)
 #define TL_ONES UINT64_C(0x0101010101010101)
 #define TL_TOPS UINT64_C(0x8080808080808080)
 
-/* The top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is used. */
+/* The top bits of the bytes below `n` (n <= 128); exact up to the first hit, which is all that is
+ * used. */
 static inline uint64_t bytes_below(uint64_t v, uint64_t n)
 {
 	return (v - TL_ONES * n) & ~v & TL_TOPS;

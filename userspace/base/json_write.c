@@ -8,8 +8,7 @@
 static inline size_t escape_one(const char *p, const char *end, char out[6], size_t *ret_len)
 {
 	static const char letters[0x20] = {
-		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
-	};
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
 	static const char hex[] = "0123456789abcdef";
 	unsigned char c = (unsigned char)*p;
 	size_t sequence;
@@ -39,7 +38,8 @@ static inline size_t escape_one(const char *p, const char *end, char out[6], siz
 }
 
 /* Copies plain bytes from `p` to `*out`, where there is room for all up to `end`. Returns the first
- * special one. A step is stored before it is known to be plain: what is too much is written over. */
+ * special one. A step is stored before it is known to be plain: what is too much is written over.
+ */
 static inline const char *copy_plain(char **out, const char *p, const char *end)
 {
 	char *to = *out;

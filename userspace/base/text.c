@@ -61,10 +61,8 @@ int tl_duration_parse(const char *text, uint64_t *ret_ns)
 		const char *suffix;
 		uint64_t ns;
 	} units[] = {
-		{ "", TL_SEC },		{ "ns", 1 },
-		{ "us", 1000 },		{ "ms", TL_MS },
-		{ "s", TL_SEC },	{ "m", 60 * TL_SEC },
-		{ "h", 3600 * TL_SEC }, { "d", 86400 * TL_SEC },
+		{"", TL_SEC},  {"ns", 1},	   {"us", 1000},	 {"ms", TL_MS},
+		{"s", TL_SEC}, {"m", 60 * TL_SEC}, {"h", 3600 * TL_SEC}, {"d", 86400 * TL_SEC},
 	};
 	uint64_t v;
 	int r;
@@ -175,7 +173,7 @@ int tl_glob_match(const char *pattern, const char *text)
 	/* A pattern without a slash is about a name or the end of a path: its star crosses
 	 * everything. */
 	bool in_path = strchr(pattern, '/') != NULL;
-	struct star star = { 0 }, deep = { 0 };
+	struct star star = {0}, deep = {0};
 
 	for (;;) {
 		if (*pattern == '*') {
@@ -183,13 +181,13 @@ int tl_glob_match(const char *pattern, const char *text)
 
 			while (*pattern == '*')
 				pattern++;
-			star = (struct star){ 0 };
+			star = (struct star){0};
 			if (is_deep) {
-				deep = (struct star){ pattern, text, *pattern == '/' };
+				deep = (struct star){pattern, text, *pattern == '/'};
 				if (deep.whole_folders)
 					deep.pattern = ++pattern;
 			} else {
-				star = (struct star){ pattern, text, false };
+				star = (struct star){pattern, text, false};
 			}
 			continue;
 		}
@@ -203,7 +201,7 @@ int tl_glob_match(const char *pattern, const char *text)
 			pattern = star.pattern;
 			text = ++star.text;
 		} else if (deep_star_extend(&deep)) {
-			star = (struct star){ 0 };
+			star = (struct star){0};
 			pattern = deep.pattern;
 			text = deep.text;
 		} else {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Appending. A frame is built in memory and written by one pwrite; then the committed position in the head moves, which is what
- * makes it visible. A write that fails is cut off again, so the same append can be tried later. Space: segments below the
+ * makes it visible. A write that fails is cut off again, so the same append can be tried later. The frame that begins a segment
+ * is made with it, checkpoint and frame in one file that is renamed into place: a checkpoint tells of the writer's state after
+ * that frame, so neither may ever be there without the other. Space: segments below the
  * position of every consumer go, at once when room is needed, else once a second. Without any consumer nothing goes. */
 #include <assert.h>
 #include <fcntl.h>
@@ -80,6 +82,15 @@ static int build_checkpoint(struct tl_log *log, uint64_t start)
 	return log->checkpoint.failed ? -ENOMEM : 0;
 }
 
+static int build_frame(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t position)
+{
+	tl_log_frame_begin(&log->frame);
+	for (size_t i = 0; i < n; i++)
+		tl_log_frame_add(&log->frame, entries[i].type, entries[i].data);
+	tl_log_frame_end(&log->frame, TL_LOG_FRAME_MAGIC, (uint32_t)n, log->id, position);
+	return log->frame.failed ? -ENOMEM : 0;
+}
+
 static int create_segment(struct tl_log *log, int *ret_fd)
 {
 	struct tl_log_segment_header header = {
@@ -91,28 +102,41 @@ static int create_segment(struct tl_log *log, int *ret_fd)
 	int r;
 
 	memcpy(header.boot, log->boot, sizeof(header.boot));
-	r = tl_log_segment_create(log->dir_fd, &header, tl_buf_span(&log->checkpoint), sync, ret_fd);
+	r = tl_log_segment_create(log->dir_fd, &header, tl_buf_span(&log->checkpoint),
+				  tl_buf_span(&log->frame), sync, ret_fd);
 	if (r == -ENOSPC) {
 		free_consumed(log);
-		r = tl_log_segment_create(log->dir_fd, &header, tl_buf_span(&log->checkpoint), sync, ret_fd);
+		r = tl_log_segment_create(log->dir_fd, &header, tl_buf_span(&log->checkpoint),
+				  tl_buf_span(&log->frame), sync, ret_fd);
 	}
 	return r == -ENOSPC || r >= 0 ? r : -EIO;
 }
 
-/* Ends the current segment and begins the next one; `frame` bytes are to follow. The ended one is synced first, so that only
- * the newest can ever be torn (unless sync_ms is 0, which promises nothing). */
-static int roll(struct tl_log *log, uint64_t frame)
+/* Makes room, checkpoint and frame for a segment that begins at the log's end. */
+static int prepare_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t frame)
 {
-	struct tl_log_segment segment = { .start = log->end, .id = log->id };
-	_cleanup_(closep) int fd = -1;
 	int r = make_room(log, sizeof(struct tl_log_segment_header) + frame, true);
 
 	if (r == 0)
 		r = build_checkpoint(log, log->end);
 	if (r == 0)
+		r = build_frame(log, entries, n,
+				log->end + sizeof(struct tl_log_segment_header) + log->checkpoint.len);
+	if (r == 0)
 		r = make_room(log, sizeof(struct tl_log_segment_header) + log->checkpoint.len + frame, true);
 	if (r == 0)
 		r = tl_log_segments_reserve(&log->segments);
+	return r;
+}
+
+/* Ends the current segment and begins the next one with this frame. The ended one is synced first, so that only
+ * the newest can ever be torn (unless sync_ms is 0, which promises nothing). */
+static int roll(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t frame)
+{
+	struct tl_log_segment segment = { .start = log->end, .id = log->id };
+	_cleanup_(closep) int fd = -1;
+	int r = prepare_segment(log, entries, n, frame);
+
 	if (r == 0 && log->syncer.ms)
 		r = tl_log_sync_all(log);
 	if (r == 0)
@@ -128,8 +152,6 @@ static int roll(struct tl_log *log, uint64_t frame)
 	segment.end = log->end;
 	log->segments.items[log->segments.n++] = segment;
 	log->frames = 0;
-	tl_log_head_publish(log->head, log->end);
-	free_consumed(log);
 	return 0;
 }
 
@@ -157,27 +179,20 @@ static int write_frame(struct tl_log *log)
 	return r;
 }
 
-static int build_frame(struct tl_log *log, const struct tl_log_entry *entries, size_t n)
+static bool segment_is_over(const struct tl_log *log, uint64_t size)
 {
-	tl_log_frame_begin(&log->frame);
-	for (size_t i = 0; i < n; i++)
-		tl_log_frame_add(&log->frame, entries[i].type, entries[i].data);
-	tl_log_frame_end(&log->frame, TL_LOG_FRAME_MAGIC, (uint32_t)n, log->id, log->end);
-	return log->frame.failed ? -ENOMEM : 0;
+	const struct tl_log_segment *last = log->segments.n ? &log->segments.items[log->segments.n - 1] : NULL;
+
+	return log->fd < 0 || !last || (log->frames && log->end - last->start + size > log->segment_bytes);
 }
 
-/* Makes the current segment one that takes `size` more bytes. */
-static int prepare(struct tl_log *log, uint64_t size)
+static int append_to_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t size)
 {
-	int r = tl_log_syncer_error(&log->syncer);
+	int r = make_room(log, size, false);
 
-	if (r == 0 && log->untrimmed)
-		r = trim(log);
-	if (r < 0)
-		return r;
-	if (log->fd < 0 || (log->frames && log->end - newest(log)->start + size > log->segment_bytes))
-		return roll(log, size);
-	return make_room(log, size, false);
+	if (r == 0)
+		r = build_frame(log, entries, n, log->end);
+	return r == 0 ? write_frame(log) : r;
 }
 
 int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t *ret_position)
@@ -187,11 +202,11 @@ int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t
 
 	if (size > log->segment_bytes)
 		return -EMSGSIZE;
-	r = prepare(log, size);
+	r = tl_log_syncer_error(&log->syncer);
+	if (r == 0 && log->untrimmed)
+		r = trim(log);
 	if (r == 0)
-		r = build_frame(log, entries, n);
-	if (r == 0)
-		r = write_frame(log);
+		r = segment_is_over(log, size) ? roll(log, entries, n, size) : append_to_segment(log, entries, n, size);
 	if (r < 0)
 		return r;
 	position = log->end + sizeof(struct tl_log_frame_header);
@@ -200,7 +215,7 @@ int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t
 	newest(log)->end = log->end;
 	tl_log_head_publish(log->head, log->end);
 	tl_log_syncer_note(&log->syncer, log->end);
-	if (tl_mono_ns() - log->tidied_ns >= TL_SEC)
+	if (tl_mono_ns() - log->tidied_ns >= TL_SEC || log->frames == 1)
 		free_consumed(log);
 	if (ret_position)
 		*ret_position = position;

@@ -55,10 +55,10 @@ void tl_log_segments_done(struct tl_log_segments *segments);
 /* Opens one for reading, or with `write` for both; checks its header. Errors: -ENOENT, -EBADMSG, -errno. */
 int tl_log_segment_open(int dir_fd, uint64_t start, bool write, int *ret_fd, uint64_t *ret_id);
 
-/* Makes a segment of `header` and `checkpoint` (a finished frame) under a temporary name and gives it its own at last, so
- * that a segment that has its name is whole. With `sync`, synced with its name. Errors: -ENOSPC, -errno: nothing is left. */
-int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, struct tl_span checkpoint, bool sync,
-			  int *ret_fd);
+/* Makes a segment of `header`, `checkpoint` and its first `frame` (both finished) under a temporary name and gives it its own
+ * at last, so that a segment that has its name is whole. With `sync`, synced with its name. Errors: -ENOSPC, -errno: nothing is left. */
+int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, struct tl_span checkpoint,
+			  struct tl_span frame, bool sync, int *ret_fd);
 
 /* Writes all of `data` at `offset`. Errors: -ENOSPC (quota and file size limits too), -EIO: part may be written. */
 int tl_log_pwrite(int fd, struct tl_span data, uint64_t offset);

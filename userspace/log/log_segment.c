@@ -173,8 +173,8 @@ static int space_error(void)
 	return errno == EDQUOT ? -ENOSPC : -errno;
 }
 
-int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, struct tl_span checkpoint, bool sync,
-			  int *ret_fd)
+int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, struct tl_span checkpoint,
+			  struct tl_span frame, bool sync, int *ret_fd)
 {
 	static const char temporary[] = "segment.tmp";
 	_cleanup_(closep) int fd = -1;
@@ -191,6 +191,8 @@ int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, stru
 	r = tl_log_pwrite(fd, (struct tl_span){ (const char *)header, sizeof(*header) }, 0);
 	if (r == 0)
 		r = tl_log_pwrite(fd, checkpoint, sizeof(*header));
+	if (r == 0)
+		r = tl_log_pwrite(fd, frame, sizeof(*header) + checkpoint.len);
 	if (r == 0 && sync && fdatasync(fd) < 0)
 		r = space_error();
 	tl_log_segment_name(header->start, name);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of tl_lines (lines.c, lines_store.c, lines_join.c, lines_state.c).
+ *
+ * A *group* is one process on one stream; a *slot* is a line with what only we know of it. A slot that is not just being
+ * worked on is *parked* in one list, each in order of the last byte, so that the head has the next deadline. What waits
+ * is found by its *key*: the execution unit of a writer (goroutine, else thread) within the group. */
+#ifndef TL_AGENT_LINES_PRIVATE_H
+#define TL_AGENT_LINES_PRIVATE_H
+
+#include "agent/lines.h"
+#include "agent/multiline.h"
+#include "userspace/base/map.h"
+
+enum tl_park {
+	TL_PARK_NONE,
+	TL_PARK_OPEN, /* unterminated, continued by its own unit */
+	TL_PARK_FULL, /* unterminated end of a full stdio buffer, continued by whoever writes next */
+	TL_PARK_JOIN, /* complete, waits for a continuation */
+	TL_PARK_MARK, /* empty: a hole was before the stream's next byte, whose line is a partial one */
+	TL_PARK_HELD, /* handed to `ready` and not finished yet */
+	TL_PARKS
+};
+
+/* A buffer's rest lies in the process's memory and may come much later than the rest of a plain half line. */
+#define TL_FULL_PATIENCE 30u
+
+struct tl_slot {
+	struct tl_line line;     /* first: a line is its slot */
+	struct tl_writer last;   /* of the newest byte */
+	struct tl_group *group;  /* NULL for a mark */
+	struct tl_stream_lines *stream;
+	uint64_t key;            /* where it is filed while parked */
+	size_t counted;          /* its share of tl_lines.bytes while parked */
+	enum tl_park park;
+	bool rest;               /* begins in mid-line: neither starts nor continues a block */
+	bool orphan;             /* recovery: its first bytes are unknown (lines_state.c) */
+	struct tl_slot *dirty_next, *dirty_prev; /* while line.dirty */
+	struct tl_slot *group_next, *group_prev; /* open, full and joining ones of the group */
+	struct tl_slot *free_next;
+};
+
+struct tl_group_key {
+	uint64_t stream, start_ns;
+	uint32_t tgid, pad;
+};
+
+struct tl_group {
+	struct tl_group_key key;
+	struct tl_stream_lines *stream;
+	struct tl_slot *full;    /* parked TL_PARK_FULL */
+	struct tl_slot *joint;   /* joining, of the process: lines out of shared buffers */
+	struct tl_slot *first, *last;                /* what waits */
+	uint64_t call_key;       /* unit whose call of several chunks is batched, 0 none */
+	struct tl_group *stream_next, *stream_prev;  /* of the same stream */
+	struct tl_group *proc_next, *proc_prev;      /* of the same process */
+	struct tl_group *idle_next, *idle_prev;      /* while nothing waits */
+	bool idle;
+};
+
+struct tl_stream_lines {
+	uint64_t number;
+	struct tl_group *groups;
+	struct tl_slot *mark;
+	bool batched;            /* a full stdio buffer was seen */
+	bool messages;           /* datagrams: each call is a line of its own, newlines in it are content */
+};
+
+struct tl_list {
+	struct tl_line *head, *tail;
+};
+
+struct tl_id_list {
+	uint64_t *ids; /* owned */
+	size_t n, cap;
+};
+
+struct tl_lines {
+	struct tl_lines_options options;
+	struct tl_multiline *multiline;
+	bool joins;                    /* tl_multiline_on */
+	struct tl_map *streams;        /* number -> struct tl_stream_lines * */
+	struct tl_map *groups;         /* struct tl_group_key -> struct tl_group * */
+	struct tl_map *procs;          /* (start, tgid) -> first struct tl_group * */
+	struct tl_map *writers;        /* (group, key) -> struct tl_waiting */
+	struct tl_group *last_group;   /* of the last event */
+	struct tl_list lists[TL_PARKS];
+	struct tl_group *idle_first, *idle_last;
+	size_t n_idle;
+	struct tl_slot *dirty_first;
+	struct tl_slot *pool;
+	size_t n_pool;
+	struct tl_slot *handing;       /* is with `ready` right now */
+	uint64_t next_id;
+	uint64_t now_ns;               /* of the newest event */
+	uint64_t n_parked, n_marks, bytes; /* n_parked counts the marks too */
+	struct tl_id_list ended;       /* saved lines that are finished: for the next frame */
+	bool state_lost;               /* an end could not be remembered: the next frame must fail */
+	struct tl_lines_usage usage;
+	struct tl_map *recovering;     /* id -> struct tl_slot *; NULL when not */
+	struct tl_id_list resume;      /* recovered ids that are held */
+};
+
+/* --- lines_store.c --- */
+
+/* A slot of a new line with a new id, belonging to nothing. NULL when memory is out. */
+struct tl_slot *tl_slot_new(struct tl_lines *lines);
+/* Ends a line that is not parked: its end goes to the next frame if the log knows it. */
+void tl_slot_free(struct tl_lines *lines, struct tl_slot *slot);
+/* Releases its memory, without a word to anyone. */
+void tl_slot_destroy(struct tl_slot *slot);
+/* Parks it where it is found again, sets stage and deadline, and makes it dirty. The group (or stream) and `last` are
+ * set. False when there is no room: the caller must end it. The place must be free. */
+bool tl_slot_park(struct tl_lines *lines, struct tl_slot *slot, enum tl_park park);
+/* Takes it out of wherever it is parked. */
+void tl_slot_take(struct tl_lines *lines, struct tl_slot *slot);
+void tl_slot_clean(struct tl_lines *lines, struct tl_slot *slot); /* as the log has it */
+
+/* What waits under `key`, or NULL. */
+struct tl_slot *tl_find_open(struct tl_lines *lines, struct tl_group *group, uint64_t key);
+struct tl_slot *tl_find_join(struct tl_lines *lines, struct tl_group *group, uint64_t key);
+
+/* Finds or makes. NULL when memory is out. */
+struct tl_stream_lines *tl_stream_lines_get(struct tl_lines *lines, uint64_t number);
+struct tl_group *tl_group_get(struct tl_lines *lines, uint64_t stream, uint32_t tgid, uint64_t start_ns);
+struct tl_group *tl_group_first(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns);
+/* Frees a stream that nothing refers to. */
+void tl_stream_lines_drop(struct tl_lines *lines, struct tl_stream_lines *stream);
+
+bool tl_id_list_add(struct tl_id_list *list, uint64_t id);
+
+/* The unit that wrote, never 0. */
+static inline uint64_t tl_writer_key(const struct tl_writer *writer)
+{
+	if (writer->unit_kind == TL_UNIT_GOROUTINE && writer->unit)
+		return writer->unit | UINT64_C(1) << 63;
+	return writer->tid ? writer->tid : UINT32_MAX;
+}
+
+/* Lines out of shared buffers are in the process's order, whichever thread flushed them: key 0 is the group's joint. */
+static inline uint64_t tl_join_key(const struct tl_slot *slot)
+{
+	return slot->line.flags & (TL_LINE_BATCHED | TL_LINE_SHARED) ? 0 : tl_writer_key(&slot->line.writer);
+}
+
+/* --- lines_join.c --- */
+
+/* Appends [from, to) to the extents. False when they are full. */
+bool tl_extent_add(struct tl_line *line, uint64_t from, uint64_t to);
+/* The line's text is whole: joins it, lets it wait, or hands it out. It is not parked. `rest`: what follows in the same
+ * event; `more`: the call goes on in another. */
+void tl_slot_complete(struct tl_lines *lines, struct tl_slot *slot, struct tl_span rest, bool more);
+/* Ends a parked line as it is: an open one partial, a joining one whole, a mark silently. */
+void tl_slot_end(struct tl_lines *lines, struct tl_slot *slot);
+/* Hands the line to `ready`. It is not parked. */
+void tl_slot_deliver(struct tl_lines *lines, struct tl_slot *slot);
+
+/* --- lines_state.c --- */
+
+/* Ends recovery: puts recovered lines where they were. */
+void tl_lines_settle(struct tl_lines *lines);
+/* Ends recovery: releases recovered lines. */
+void tl_lines_drop_recovered(struct tl_lines *lines);
+
+#endif
