@@ -169,7 +169,6 @@ rd_kafka_resp_err_t tl_forward_produce(struct tl_forward *f, const struct tl_mes
 				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 				RD_KAFKA_V_VALUE((void *)m->value.data, m->value.len),
 				RD_KAFKA_V_KEY(m->key.data, m->key.len),
-				RD_KAFKA_V_TIMESTAMP((int64_t)(m->timestamp_ns / TL_MS)),
 				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)f->tail), RD_KAFKA_V_HEADERS(headers),
 				RD_KAFKA_V_END);
 	if (err)

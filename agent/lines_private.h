@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of tl_lines (lines.c, lines_store.c, lines_join.c, lines_state.c).
+/* Inside of tl_lines (lines.c, lines_bytes.c, lines_store.c, lines_join.c, lines_state.c).
  *
  * A *group* is one process on one stream; a *slot* is a line with what only we know of it. A slot that is not just being
  * worked on is *parked* in one list, each in order of the last byte, so that the head has the next deadline. What waits
@@ -153,6 +153,11 @@ void tl_slot_complete(struct tl_lines *lines, struct tl_slot *slot, struct tl_sp
 void tl_slot_end(struct tl_lines *lines, struct tl_slot *slot);
 /* Hands the line to `ready`. It is not parked. */
 void tl_slot_deliver(struct tl_lines *lines, struct tl_slot *slot);
+
+/* --- lines.c --- */
+
+/* Ends the least recently written until the maxima hold. Held lines are their holder's, who has a maximum too. */
+void tl_lines_bound(struct tl_lines *lines);
 
 /* --- lines_state.c --- */
 

@@ -52,7 +52,7 @@ void tl_actor_settle(struct tl_corr *corr, struct tl_actor *actor)
 {
 	struct tl_cproc *proc = actor->proc;
 
-	if (actor->refs || actor->holds)
+	if (actor->refs || actor->holds || actor->dirty)
 		return;
 	tl_map_del(corr->actors, &actor->key);
 	free(actor);
@@ -106,7 +106,8 @@ void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_reque
 	if (current && !moved_on(corr, actor)) {
 		ambiguous(corr, current);
 		ambiguous(corr, request);
-		if (current->conn != request->conn || !mixed)
+		/* Another connection's was judged when it was touched. */
+		if (current->conn == request->conn && !mixed)
 			contradict(corr, actor);
 	}
 	actor->current = request;

@@ -170,7 +170,7 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 	return conn;
 }
 
-static void end_requests(struct tl_conn *conn, uint64_t time_ns, enum tl_why why)
+static void end_requests(struct tl_conn *conn, enum tl_why why)
 {
 	struct tl_corr *corr = conn->corr;
 	struct tl_request *request;
@@ -183,7 +183,7 @@ static void end_requests(struct tl_conn *conn, uint64_t time_ns, enum tl_why why
 			request->request_bytes = conn->request.body_bytes;
 		if (answering)
 			request->response_bytes = conn->response.body_bytes;
-		tl_request_end(corr, request, time_ns, why, false);
+		tl_request_end(corr, request, corr->at_ns, why, false);
 	}
 }
 
@@ -193,27 +193,26 @@ void tl_conn_desync(struct tl_conn *conn, enum tl_why why)
 
 	if (conn->desync && !conn->queue)
 		return;
-	end_requests(conn, conn->corr->now_ns, why);
+	end_requests(conn, why);
 	tl_conn_drop_message(conn);
 	conn->desync = true;
 	conn->quiet = idle;
 }
 
-void tl_conn_end(struct tl_conn *conn, uint64_t time_ns)
+void tl_conn_end(struct tl_conn *conn)
 {
 	struct tl_corr *corr = conn->corr;
 
 	/* The end of a response without a length: the parser tells it as complete. */
-	corr->now_ns = time_ns > corr->now_ns ? time_ns : corr->now_ns;
 	tl_http1_eof(&conn->response);
-	end_requests(conn, time_ns, TL_WHY_NOTHING);
+	end_requests(conn, TL_WHY_NOTHING);
 	free_conn(corr, conn);
 }
 
 void tl_conn_free_all(struct tl_corr *corr)
 {
 	while (corr->oldest) {
-		end_requests(corr->oldest, corr->now_ns, TL_WHY_NOTHING);
+		end_requests(corr->oldest, TL_WHY_NOTHING);
 		free_conn(corr, corr->oldest);
 	}
 }

@@ -21,7 +21,7 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data);
 void tl_conn_desync(struct tl_conn *conn, enum tl_why why);
 
 /* The socket is gone: what is open ends, complete when its response lasted until now. Frees the connection. */
-void tl_conn_end(struct tl_conn *conn, uint64_t time_ns);
+void tl_conn_end(struct tl_conn *conn);
 
 void tl_conn_free_all(struct tl_corr *corr);
 

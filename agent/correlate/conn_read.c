@@ -6,8 +6,10 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/conn.h"
+#include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/id_formats.h"
+#include "agent/correlate/pack.h"
 #include "agent/correlate/proc.h"
 #include "agent/correlate/request.h"
 
@@ -109,7 +111,7 @@ static void bind_reader(struct tl_conn *conn, struct tl_request *request)
 	struct tl_actor *actor;
 
 	if (key.kind != TL_UNIT_THREAD)
-		tl_hold_units(corr, request->proc);
+		tl_gate_units(corr, request->proc->gate);
 	if (key.kind != TL_UNIT_THREAD && !key.id)
 		return;
 	actor = tl_actor_get(corr, request->proc, &key);
@@ -195,7 +197,7 @@ static void on_response_header(void *arg, struct tl_span name, struct tl_span va
 		conn->response_ids = new_ids(conn->corr);
 		if (!conn->response_ids)
 			return;
-		tl_request_peek_ids(conn->queue, conn->response_ids);
+		tl_ids_unpack(conn->queue->ids, conn->response_ids);
 	}
 	tl_ids_header(conn->response_ids, name, value, true);
 }
@@ -254,7 +256,7 @@ static void on_response_end(void *arg, uint64_t body_bytes)
 	if (!request)
 		return;
 	request->response_bytes = body_bytes;
-	tl_request_end(conn->corr, request, conn->corr->now_ns, TL_WHY_NOTHING, true);
+	tl_request_end(conn->corr, request, conn->corr->at_ns, TL_WHY_NOTHING, true);
 }
 
 static const struct tl_http1_ops response_ops = {
@@ -269,6 +271,8 @@ void tl_conn_init_parsers(struct tl_conn *conn)
 {
 	tl_http1_init(&conn->request, false, &request_ops, conn);
 	tl_http1_init(&conn->response, true, &response_ops, conn);
+	conn->request.used = conn->response.used = &conn->corr->parse_bytes;
+	conn->request.used_max = conn->response.used_max = TL_PARSE_BYTES_MAX;
 }
 
 /* --- one call --- */
@@ -288,6 +292,7 @@ static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 		return false;
 	}
 	conn->desync = false;
+	tl_conn_drop_message(conn);
 	return true;
 }
 
@@ -315,23 +320,23 @@ static void touch(struct tl_conn *conn)
 		tl_actor_touch(conn->corr, actor, conn);
 }
 
-/* The parser gave up, or HTTP is over: what never was HTTP is not looked at again. */
+/* The parser gave up, or HTTP is over: then the kernel need not copy any more. */
 static void after_read(struct tl_corr *corr, struct tl_conn *conn)
 {
 	struct tl_sock_key key = conn->key;
-	bool tunnel = conn->response.state == TL_HTTP1_TUNNEL;
-	bool is_broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
-	bool never = is_broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
+	bool broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
+	bool never = broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
+	bool over = never || conn->response.state == TL_HTTP1_TUNNEL;
 
+	conn->tunnel = over;
 	if (conn->queue && conn->response.state == TL_HTTP1_UNTIL_CLOSE)
 		conn->queue->until_close = true;
-	if (tunnel || never) {
-		tl_conn_end(conn, event_of(conn)->time_ns);
-		if (corr->options.ignore)
-			corr->options.ignore(corr->options.arg, key.sock, key.ino);
-	} else if (is_broken) {
+	if (never)
+		tl_conn_end(conn);
+	else if (broken)
 		tl_conn_desync(conn, TL_WHY_DESYNC);
-	}
+	if (over && corr->options.ignore)
+		corr->options.ignore(corr->options.arg, key.sock, key.ino);
 }
 
 void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
@@ -342,15 +347,18 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	struct tl_http1 *parser = of_request ? &conn->request : &conn->response;
 	uint64_t seen = event->h.len < event->call_len ? event->h.len : event->call_len;
 
-	if (seen || event->call_len)
-		touch(conn);
-	if (!in_step(conn, of_request, (struct tl_span){ data, seen }))
+	if (conn->tunnel)
 		return;
-	conn->clean = conn->request.state == TL_HTTP1_IDLE;
-	if (!of_request)
-		check_writer(conn);
-	tl_http1_feed(parser, data, seen);
-	tl_http1_skip(parser, event->call_len - seen);
+	if (event->call_len) {
+		touch(conn);
+		if (!in_step(conn, of_request, (struct tl_span){ data, seen }))
+			return;
+		conn->clean = conn->request.state == TL_HTTP1_IDLE;
+		if (!of_request)
+			check_writer(conn);
+		tl_http1_feed(parser, data, seen);
+		tl_http1_skip(parser, event->call_len - seen);
+	}
 	if (received && (event->h.flags & TL_EVF_EOF))
 		tl_http1_eof(parser);
 	after_read(corr, conn);

@@ -32,12 +32,12 @@ struct tl_cproc {
 	uint64_t serial;             /* unlike any other process's of this tl_corr */
 	uint64_t started;            /* server requests ever */
 	uint64_t held_bytes;
+	uint64_t blind_ns;           /* when a table was full for it: what it serves may be unknown; 0 never */
 	uint32_t open_server;        /* server requests open now */
 	uint32_t lost_gen;
 	uint32_t refs;               /* connections, requests, actors */
 	uint32_t tokens;             /* entries in the index of ids */
 	bool gen_known, dead, mapped;
-	bool blind;                  /* a table was full for it: what it serves may be unknown */
 	struct tl_request *open;     /* list of requests not ended */
 	struct tl_conn *conns;       /* list */
 };
@@ -57,7 +57,8 @@ struct tl_actor {
 	uint32_t n_windows, refs;    /* refs: requests whose reader it is */
 	struct tl_hold *holds, *holds_tail; /* lines that wait, oldest first */
 	struct tl_actor *next_holding, *prev_holding; /* list of actors with holds */
-	bool dirty;                  /* its holds must be looked at again */
+	struct tl_actor *next_dirty; /* queue of actors whose holds must be looked at again */
+	bool dirty;                  /* stands there */
 };
 
 enum tl_request_state { TL_REQ_OPEN, TL_REQ_ANSWERING, TL_REQ_DONE };
@@ -102,7 +103,7 @@ struct tl_conn {
 	bool desync;                 /* framing unknown */
 	bool quiet;                  /* desync: nothing seems to be in flight */
 	bool pipelined;              /* its client does not wait for answers: once desync, for ever */
-	bool removed;                /* to be freed when the event is done */
+	bool tunnel;                 /* HTTP is over on it */
 	bool clean;                  /* this call has not moved bytes of an earlier message in the direction being read */
 	struct tl_http1 request, response; /* parsers of the directions */
 	struct tl_ids *request_ids, *response_ids; /* owned, while the head is read and has some */
@@ -129,9 +130,11 @@ struct tl_corr {
 	uint32_t n_recent, n_requests; /* n_requests: all that exist */
 	struct tl_actor *holding;    /* actors with holds */
 	struct tl_hold *first_hold, *last_hold; /* all holds, by deadline */
-	bool dirty;                  /* some actor is */
+	struct tl_actor *dirty, *dirty_tail;
+	bool reviewing;
 	size_t parse_bytes;
 	uint64_t serial;             /* of processes */
+	uint64_t at_ns;              /* of what is being looked at */
 	uint64_t now_ns;             /* newest time seen */
 	const struct tl_ev_wire *event; /* being read */
 	struct tl_cproc *event_proc;

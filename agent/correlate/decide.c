@@ -55,9 +55,9 @@ static struct finding in_window(const struct tl_actor *actor, const struct tl_li
 }
 
 /* Nobody of that name has read a request. */
-static struct finding stranger(const struct tl_cproc *proc)
+static struct finding stranger(const struct tl_cproc *proc, const struct tl_line *line)
 {
-	if (proc->blind)
+	if (proc->blind_ns && line->time_ns < proc->blind_ns + TL_RECENT_NS)
 		return no(TL_WHY_FULL);
 	return no(proc->started ? TL_WHY_FOREIGN : TL_WHY_NO_REQUEST);
 }
@@ -70,7 +70,7 @@ static struct finding by_unit(struct tl_corr *corr, struct tl_cproc *proc, const
 	struct finding finding;
 
 	if (!actor)
-		return stranger(proc);
+		return stranger(proc, line);
 	finding = in_window(actor, line);
 	if (finding.request && !tl_gate_unit_open(proc->gate))
 		return no(proc->gate ? TL_WHY_GATE_CLOSED : TL_WHY_FULL);
@@ -87,7 +87,7 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 	struct tl_request *request;
 
 	if (!actor || !actor->n_windows)
-		return stranger(proc);
+		return stranger(proc, line);
 	finding = in_window(actor, line);
 	request = finding.request;
 	if (!request)
@@ -130,7 +130,7 @@ static void check_app(struct tl_corr *corr, struct tl_cproc *proc, const struct 
 	if (!finding.request || finding.wait)
 		return;
 	tl_inline_match_id(corr, proc, id, &matches);
-	if (matches.n && !tl_inline_matched(&matches, finding.request))
+	if (matches.n && !matches.several && !tl_inline_matched(&matches, finding.request))
 		tl_gate_contradict(corr, proc->gate, (enum tl_unit_kind)line->writer.unit_kind);
 }
 

@@ -143,6 +143,9 @@ void tl_corr_gates(const struct tl_corr *corr, void (*each)(void *arg, const str
 		const struct tl_gate *gate = *(struct tl_gate **)value;
 		struct tl_gate_row row = { .service = gate->service, .tgid = gate->tgid };
 
+		/* A process that serves nothing has nothing to show. */
+		if (!gate->service && !gate->confirms && !gate->contradicts && !gate->unit_confirms && !gate->unit_contradicts)
+			continue;
 		row.confirms = gate->units ? gate->unit_confirms : gate->confirms;
 		row.contradicts = gate->units ? gate->unit_contradicts : gate->contradicts;
 		row.open = gate->units ? tl_gate_unit_open(gate) : tl_gate_thread_open(corr, gate);

@@ -58,12 +58,12 @@ static void unlink_actor(struct tl_corr *corr, struct tl_actor *actor)
 	actor->next_holding = actor->prev_holding = NULL;
 }
 
-bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *line)
+bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *line, bool always)
 {
 	size_t cost = line->bytes.len + sizeof(struct tl_line) + sizeof(struct tl_hold);
 	struct tl_hold *hold;
 
-	if (actor->proc->held_bytes + cost > corr->options.hold_bytes)
+	if (!always && actor->proc->held_bytes + cost > corr->options.hold_bytes)
 		return false;
 	hold = calloc(1, sizeof(*hold));
 	if (!hold)
@@ -71,6 +71,7 @@ bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *l
 	hold->line = line;
 	hold->actor = actor;
 	hold->cost = cost;
+	hold->give_up = always ? TL_WHY_FULL : TL_WHY_NOTHING;
 	hold->deadline_ns = corr->now_ns + corr->options.hold_ns;
 	line->hold = hold;
 	line->stage = TL_LINE_HELD;

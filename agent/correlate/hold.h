@@ -6,8 +6,9 @@
 
 #include "agent/correlate/corr.h"
 
-/* Puts the line behind those of its thread. False when there is no room: nothing was done. */
-bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *line);
+/* Puts the line behind those of its thread. False when there is no room: nothing was done. `always` asks for no room: the line is about to be
+ * released, and waits only for its place. */
+bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *line, bool always);
 
 /* Something about the actor changed: its lines are looked at again by tl_hold_review. */
 void tl_hold_dirty(struct tl_corr *corr, struct tl_actor *actor);

@@ -8,7 +8,7 @@
  * breaks, and the connection's lines say `desync`. */
 #include "agent/correlate/http1_line.h"
 
-#include <stdlib.h>
+#include "userspace/base/cleanup.h"
 
 #define FIRST_LINE_CAP 256u
 
@@ -17,13 +17,19 @@ void tl_http1_init(struct tl_http1 *parser, bool response, const struct tl_http1
 	*parser = (struct tl_http1){ .ops = ops, .arg = arg, .response = response };
 }
 
+static void free_line(struct tl_http1 *parser)
+{
+	if (!parser->line)
+		return;
+	explicit_bzero(parser->line, parser->line_len);
+	free(TAKE_PTR(parser->line));
+	if (parser->used)
+		*parser->used -= parser->line_cap;
+}
+
 static void drop_line(struct tl_http1 *parser)
 {
-	if (parser->line) {
-		explicit_bzero(parser->line, parser->line_len);
-		free(parser->line);
-	}
-	parser->line = NULL;
+	free_line(parser);
 	parser->line_len = parser->line_cap = 0;
 	parser->too_long = false;
 }
@@ -175,29 +181,42 @@ static uint32_t line_limit(const struct tl_http1 *parser)
 	return parser->state == TL_HTTP1_START_LINE ? TL_HTTP1_START_MAX : TL_HTTP1_LINE_MAX;
 }
 
+static bool grow_line(struct tl_http1 *parser, uint32_t need)
+{
+	uint32_t cap = parser->line_cap ? parser->line_cap : FIRST_LINE_CAP;
+	char *grown;
+
+	if (need <= parser->line_cap)
+		return true;
+	while (cap < need)
+		cap *= 2;
+	if (parser->used && *parser->used + cap > parser->used_max)
+		return false;
+	grown = malloc(cap);
+	if (!grown)
+		return false;
+	if (parser->line_len)
+		memcpy(grown, parser->line, parser->line_len);
+	free_line(parser);
+	parser->line = grown;
+	parser->line_cap = cap;
+	if (parser->used)
+		*parser->used += cap;
+	return true;
+}
+
 /* Keeps the beginning of a split line, as far as its limit goes. */
 static bool keep_line(struct tl_http1 *parser, const char *data, size_t len)
 {
-	uint32_t limit = line_limit(parser), room = limit - parser->line_len;
-	uint32_t take = len < room ? (uint32_t)len : room, cap = parser->line_cap ? parser->line_cap : FIRST_LINE_CAP;
-	char *grown;
+	uint32_t room = line_limit(parser) - parser->line_len;
+	uint32_t take = len < room ? (uint32_t)len : room;
 
 	if (take < len)
 		parser->too_long = true;
-	while (cap < parser->line_len + take)
-		cap *= 2;
-	if (cap > parser->line_cap) {
-		grown = malloc(cap);
-		if (!grown)
-			return false;
-		if (parser->line) {
-			memcpy(grown, parser->line, parser->line_len);
-			explicit_bzero(parser->line, parser->line_len);
-			free(parser->line);
-		}
-		parser->line = grown;
-		parser->line_cap = cap;
-	}
+	if (!take)
+		return true;
+	if (!grow_line(parser, parser->line_len + take))
+		return false;
 	memcpy(parser->line + parser->line_len, data, take);
 	parser->line_len += take;
 	return true;

@@ -50,6 +50,7 @@ struct tl_http1_ops {
 struct tl_http1 {
 	const struct tl_http1_ops *ops;
 	void *arg;
+	size_t *used, used_max;      /* bytes of lines buffered by all parsers that share it, and their maximum; NULL: no maximum */
 	char *line;                  /* owned: a split line's beginning, or NULL */
 	uint32_t line_len, line_cap; /* bytes */
 	uint32_t head_bytes;         /* of the block so far */

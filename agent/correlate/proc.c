@@ -114,7 +114,7 @@ void tl_cproc_gen(struct tl_corr *corr, struct tl_cproc *proc, uint32_t lost_gen
 void tl_cproc_blind(struct tl_corr *corr, struct tl_cproc *proc)
 {
 	corr->usage.full++;
-	proc->blind = true;
+	proc->blind_ns = corr->at_ns;
 	tl_cproc_break(corr, proc, TL_WHY_FULL);
 }
 
@@ -131,7 +131,7 @@ void tl_cproc_exit(struct tl_corr *corr, struct tl_cproc *proc)
 {
 	tl_cproc_ref(proc);
 	while (proc->conns)
-		tl_conn_end(proc->conns, corr->now_ns);
+		tl_conn_end(proc->conns);
 	while (proc->open)
 		tl_conn_desync(proc->open->conn, TL_WHY_UNANSWERED);
 	proc->dead = true;

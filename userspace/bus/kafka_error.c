@@ -39,6 +39,8 @@ static const struct row {
 	{ RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, -ERANGE, "retention has deleted what was not read; go on with --accept-gap" },
 	{ RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, -ERANGE, "retention has deleted what was not read; go on with --accept-gap" },
 	{ RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, -EINVAL, "give --replication no larger than the number of brokers" },
+	{ RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, -EIO,
+	  "this host's clock is far from the broker's: set it, or the topic's message.timestamp.type to LogAppendTime" },
 	{ RD_KAFKA_RESP_ERR__FENCED, -ESTALE, "another worker with the same --instance is running" },
 	{ RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, -ESTALE, "another worker with the same --instance is running" },
 	{ RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, -ESTALE, "another worker with the same --instance is running" },

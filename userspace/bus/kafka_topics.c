@@ -98,9 +98,12 @@ static int look(struct prepare *p, const char *name, struct tl_error *error)
 }
 
 /* The marks are a changelog: only the newest value of a key counts, and segments stay small so that compaction keeps
- * what a starting worker has to read short. */
+ * what a starting worker has to read short. Lines come from hosts whose clocks may be wrong: the broker's time keeps one
+ * with a clock an hour ahead from being refused for ever. */
 static void configure(rd_kafka_NewTopic_t *topic, int which)
 {
+	if (which == TL_TOPIC_RAW || which == TL_TOPIC_HTTP)
+		rd_kafka_NewTopic_set_config(topic, "message.timestamp.type", "LogAppendTime");
 	if (which != TL_TOPIC_MARKS)
 		return;
 	rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The entry points. Each event first brings the clock and the process up to date (a refused event ends what was open), then changes the
+ * objects, then releases the lines that the change has decided; so a line never sees half of an event. */
+#include "agent/correlate/correlate.h"
+
+#include "agent/correlate/actor.h"
+#include "agent/correlate/conn.h"
+#include "agent/correlate/decide.h"
+#include "agent/correlate/gate.h"
+#include "agent/correlate/hold.h"
+#include "agent/correlate/proc.h"
+#include "agent/correlate/request.h"
+
+static void set_defaults(struct tl_corr_options *options)
+{
+	if (!options->hold_ns)
+		options->hold_ns = UINT64_C(500000000);
+	if (!options->hold_bytes)
+		options->hold_bytes = UINT64_C(1) << 20;
+	if (!options->gate_confirms)
+		options->gate_confirms = 300;
+	if (!options->max_conns)
+		options->max_conns = 65536;
+	if (!options->max_requests)
+		options->max_requests = 65536;
+	if (!options->max_procs)
+		options->max_procs = 32768;
+}
+
+static bool make_tables(struct tl_corr *corr)
+{
+	const struct tl_corr_options *options = &corr->options;
+
+	corr->procs = tl_map_new(sizeof(uint32_t), sizeof(void *), options->max_procs);
+	corr->gates = tl_map_new(3 * sizeof(uint64_t), sizeof(void *), options->max_procs);
+	corr->actors = tl_map_new(sizeof(struct tl_actor_key), sizeof(void *), options->max_requests);
+	corr->conns = tl_map_new(sizeof(struct tl_sock_key), sizeof(void *), options->max_conns);
+	corr->index = tl_map_new(sizeof(uint64_t), sizeof(void *), (size_t)options->max_requests * TL_TOKENS_MAX);
+	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index;
+}
+
+int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr, struct tl_error *error)
+{
+	_cleanup_(tl_corr_freep) struct tl_corr *corr = calloc(1, sizeof(*corr));
+
+	if (!corr)
+		return tl_error_set(error, -ENOMEM, "no memory for correlation");
+	corr->options = *options;
+	set_defaults(&corr->options);
+	strncpy(corr->instance, options->instance ? options->instance : "", sizeof(corr->instance) - 1);
+	if (!make_tables(corr))
+		return tl_error_set(error, -ENOMEM, "no memory for the tables of correlation");
+	*ret_corr = TAKE_PTR(corr);
+	return 0;
+}
+
+static void free_gates(struct tl_corr *corr)
+{
+	size_t iter = 0;
+	void *value;
+
+	while (corr->gates && tl_map_next(corr->gates, &iter, NULL, &value))
+		free(*(struct tl_gate **)value);
+}
+
+static void free_actors(struct tl_corr *corr)
+{
+	size_t iter = 0;
+	void *value;
+
+	while (tl_map_next(corr->actors, &iter, NULL, &value))
+		free(*(struct tl_actor **)value);
+}
+
+void tl_corr_free(struct tl_corr *corr)
+{
+	if (!corr)
+		return;
+	/* Nobody is told any more. */
+	corr->options.exchange = NULL;
+	corr->options.ignore = NULL;
+	if (corr->actors && corr->conns && corr->index && corr->procs && corr->gates) {
+		tl_hold_free_all(corr);
+		tl_conn_free_all(corr);
+		tl_request_free_all(corr);
+		free_actors(corr);
+		tl_cproc_free_all(corr);
+	}
+	free_gates(corr);
+	tl_map_free(corr->procs);
+	tl_map_free(corr->gates);
+	tl_map_free(corr->actors);
+	tl_map_free(corr->conns);
+	tl_map_free(corr->index);
+	free(corr);
+}
+
+static void advance(struct tl_corr *corr, uint64_t time_ns)
+{
+	corr->at_ns = time_ns;
+	if (time_ns > corr->now_ns)
+		corr->now_ns = time_ns;
+	tl_request_expire(corr);
+}
+
+static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
+{
+	struct tl_sock_key key = { event->sock, event->sock_ino };
+	struct tl_conn *conn = tl_conn_find(corr, &key);
+
+	if (conn)
+		tl_conn_end(conn);
+}
+
+static void on_bytes(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data)
+{
+	struct tl_sock_key key = { event->sock, event->sock_ino };
+	struct tl_cproc *proc = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
+	struct tl_conn *conn;
+	bool full = false;
+
+	if (!proc)
+		return;
+	corr->event_proc = proc;
+	tl_cproc_gen(corr, proc, event->h.lost_gen);
+	conn = tl_conn_find(corr, &key);
+	if (conn)
+		tl_conn_use(corr, conn, proc);
+	else
+		conn = tl_conn_new(corr, data, &full);
+	if (full)
+		tl_cproc_blind(corr, proc);
+	if (conn)
+		tl_conn_read(corr, conn, data);
+}
+
+void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data)
+{
+	if (corr->options.off)
+		return;
+	advance(corr, event->h.time_ns);
+	corr->event = event;
+	if (event->h.type == TL_EV_SOCK)
+		on_socket_end(corr, event);
+	else
+		on_bytes(corr, event, data);
+	corr->event = NULL;
+	corr->event_proc = NULL;
+	tl_hold_review(corr);
+}
+
+static void on_fork(struct tl_corr *corr, const struct tl_ev_proc *event)
+{
+	struct tl_cproc **slot = tl_map_get(corr->procs, &event->parent);
+	uint64_t service = slot ? (*slot)->service : 0;
+	struct tl_cproc *child = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
+
+	/* A child runs its parent's program until it executes another. */
+	if (child && service)
+		tl_gate_join(corr, child, service);
+}
+
+void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service)
+{
+	struct tl_cproc *proc;
+
+	if (corr->options.off)
+		return;
+	advance(corr, event->h.time_ns);
+	switch (event->what) {
+	case TL_PROC_FORK:
+		on_fork(corr, event);
+		break;
+	case TL_PROC_EXEC:
+		proc = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
+		if (proc)
+			tl_cproc_exec(corr, proc, service);
+		break;
+	case TL_PROC_EXIT:
+		proc = tl_cproc_find(corr, event->h.tgid, event->h.start_ns);
+		if (proc)
+			tl_cproc_exit(corr, proc);
+		break;
+	case TL_PROC_SELECTED:
+		proc = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
+		if (proc && service)
+			tl_gate_join(corr, proc, service);
+		break;
+	}
+	tl_hold_review(corr);
+}
+
+void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uint64_t service)
+{
+	struct tl_cproc *proc;
+
+	if (corr->options.off || !service)
+		return;
+	proc = tl_cproc_get(corr, tgid, start_ns);
+	if (proc)
+		tl_gate_join(corr, proc, service);
+	tl_hold_review(corr);
+}
+
+/* The thread that wrote the line, when lines of it may be waiting. */
+static struct tl_actor *thread_of(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+{
+	struct tl_actor_key key;
+
+	if (!proc)
+		return NULL;
+	key = tl_actor_key_of(proc, TL_UNIT_THREAD, 0, line->writer.tid);
+	return tl_actor_find(corr, &key);
+}
+
+/* Lines of one thread keep their order: behind one that waits, every other waits too. Where there is no room, those before it are
+ * released as they stand; inside `released` that happens later, so the line queues all the same. */
+static bool must_wait(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line, struct tl_decision *ret)
+{
+	struct tl_actor *thread = thread_of(corr, proc, line);
+	bool behind = thread && thread->holds;
+
+	if (!behind && tl_decide(corr, proc, line, TL_WHY_NOTHING, ret))
+		return false;
+	if (thread && tl_hold_add(corr, thread, line, false))
+		return true;
+	corr->usage.full++;
+	if (behind)
+		tl_hold_give_up(corr, thread, TL_WHY_FULL);
+	thread = thread_of(corr, proc, line);
+	if (thread && thread->holds && tl_hold_add(corr, thread, line, true))
+		return true;
+	tl_decide(corr, proc, line, TL_WHY_FULL, ret);
+	return false;
+}
+
+/* What a line tells about its process. */
+static void learn(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+{
+	corr->at_ns = line->end_ns;
+	tl_cproc_gen(corr, proc, line->lost_gen);
+	if (line->writer.unit_kind != TL_UNIT_THREAD)
+		tl_gate_units(corr, proc->gate);
+	tl_hold_review(corr);
+}
+
+int tl_corr_line(struct tl_corr *corr, struct tl_line *line, struct tl_attribution *ret)
+{
+	struct tl_cproc *proc = tl_cproc_find(corr, line->writer.tgid, line->writer.start_ns);
+	struct tl_decision decision;
+	bool waits;
+
+	if (proc) {
+		tl_cproc_ref(proc);
+		learn(corr, proc, line);
+	}
+	waits = must_wait(corr, proc, line, &decision);
+	/* The decision may have closed a gate under other lines. */
+	tl_hold_review(corr);
+	if (!waits)
+		tl_decision_tell(corr, &decision, ret);
+	if (proc)
+		tl_cproc_unref(corr, proc);
+	return !waits;
+}
+
+uint64_t tl_corr_tick(struct tl_corr *corr, uint64_t now_ns)
+{
+	advance(corr, now_ns);
+	return tl_hold_expire(corr, now_ns);
+}
+
+void tl_corr_flush(struct tl_corr *corr)
+{
+	tl_hold_flush(corr);
+}
+
+void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret)
+{
+	*ret = corr->usage;
+	ret->conns = tl_map_count(corr->conns);
+	ret->requests = corr->n_requests;
+}
