@@ -75,7 +75,7 @@ static int open_capture(struct agent *agent, struct tl_error *error)
 		.ring_bytes = settings->ring_bytes,
 		.pin_dir = pin_dir(settings),
 		.wire = settings->wire && settings->correlate,
-		.undecided_max = 64 * 1024,
+		.undecided_max = 1 << 20,
 		.wire_max = 4096,
 		.stall_ns = settings->stall_ns,
 	};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resources of processes.
  *
- * A process's entry holds what its events and /proc said (struct tl_proc_info, thinned out: the strings are one block of
- * memory), and, from its first record on, its number with the packed RESOURCE entry. When the facts change (exec, or /proc
+ * A process's entry holds what its events and /proc said, and, from its first record on, its number with the packed
+ * RESOURCE entry. When the facts change (exec, or /proc
  * read after the first record) the number is given up and the next record gets a new one: a number means one resource for ever.
  * Entries taken back after a restart have the packed form only; nobody looks into it.
  *
@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "agent/cgroup.h"
+#include "agent/enrich_facts.h"
 #include "agent/procfs.h"
-#include "agent/service_name.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/map.h"
 #include "userspace/base/metrics.h"
@@ -28,28 +28,26 @@ struct process_key {
 	uint64_t start_ns;
 };
 
-/* Strings of a process, one allocation. */
-struct facts {
-	uint32_t uid, vpid;
-	const char *service, *exe, *command, *cgroup; /* point into `text`; "" unknown */
-	char text[];
-};
-
 struct process {
 	struct process_key key;
 	struct process *newer, *older; /* in the list it is in */
-	struct facts *facts;           /* owned; NULL: only the comm is known */
+	struct tl_facts *facts;        /* owned; NULL: only the comm is known */
 	char *packed;                  /* owned: RESOURCE entry of `number`, NULL while there is none */
 	uint32_t packed_len;
 	uint32_t number;               /* 0: none yet */
 	uint64_t used_ns;              /* by the clock of tl_enrich_tick */
 	char comm[16];
-	bool learnt;                   /* the facts are its own, not its parent's */
 	bool ended;
 };
 
 struct list {
 	struct process *newest, *oldest;
+};
+
+/* Where a resource is put together. */
+struct scratch {
+	struct tl_attrs attrs;
+	struct tl_arena arena; /* of `attrs` */
 };
 
 struct tl_enrich {
@@ -60,8 +58,7 @@ struct tl_enrich {
 	uint32_t next_number;
 	uint64_t now_ns;            /* of the last tick */
 	char own_cgroup[512];       /* "" unknown */
-	struct tl_attrs attrs;      /* scratch */
-	struct tl_arena arena;      /* of `attrs` */
+	struct scratch *scratch;    /* owned */
 	struct tl_buf recovered;    /* RESOURCE entry that waits for its TL_STATE_RESOURCE */
 };
 
@@ -145,7 +142,8 @@ struct tl_enrich *tl_enrich_new(const struct tl_enrich_options *options)
 	enrich->now_ns = tl_mono_ns();
 	enrich->processes = tl_map_new(sizeof(struct process_key), sizeof(struct process *), enrich->options.max);
 	enrich->newest = tl_map_new(sizeof(uint32_t), sizeof(uint64_t), enrich->options.max);
-	if (!enrich->processes || !enrich->newest)
+	enrich->scratch = calloc(1, sizeof(*enrich->scratch));
+	if (!enrich->processes || !enrich->newest || !enrich->scratch)
 		return NULL;
 	read_own_cgroup(enrich);
 	tl_metric_register(&refused);
@@ -162,7 +160,9 @@ void tl_enrich_free(struct tl_enrich *enrich)
 		drop(enrich, enrich->ended.oldest);
 	tl_map_freep(&enrich->processes);
 	tl_map_freep(&enrich->newest);
-	tl_arena_done(&enrich->arena);
+	if (enrich->scratch)
+		tl_arena_done(&enrich->scratch->arena);
+	free(enrich->scratch);
 	tl_buf_done(&enrich->recovered);
 	free(enrich);
 }
@@ -253,42 +253,13 @@ static void give_number_up(struct process *process)
 	process->packed_len = 0;
 }
 
-static const char *put_text(char **at, const char *s)
-{
-	size_t len = strlen(s) + 1;
-	char *text = memcpy(*at, s, len);
-
-	*at += len;
-	return text;
-}
-
-static struct facts *facts_new(uint32_t uid, uint32_t vpid, const char *service, const char *exe, const char *command,
-			       const char *cgroup)
-{
-	size_t size = strlen(service) + strlen(exe) + strlen(command) + strlen(cgroup) + 4;
-	struct facts *facts = malloc(sizeof(*facts) + size);
-	char *at;
-
-	if (!facts)
-		return NULL;
-	at = facts->text;
-	facts->uid = uid;
-	facts->vpid = vpid;
-	facts->service = put_text(&at, service);
-	facts->exe = put_text(&at, exe);
-	facts->command = put_text(&at, command);
-	facts->cgroup = put_text(&at, cgroup);
-	return facts;
-}
-
 /* A fork is its parent's program until it executes another one. */
 static void inherit(struct tl_enrich *enrich, struct process *child, uint32_t parent_tgid)
 {
 	const struct process *parent = find(enrich, parent_tgid, 0);
-	const struct facts *f = parent ? parent->facts : NULL;
 
-	if (f && !child->facts)
-		child->facts = facts_new(f->uid, 0, f->service, f->exe, f->command, f->cgroup);
+	if (parent && !child->facts)
+		child->facts = tl_facts_inherit(parent->facts);
 }
 
 void tl_enrich_seen(struct tl_enrich *enrich, const struct tl_ev_proc *event)
@@ -300,7 +271,6 @@ void tl_enrich_seen(struct tl_enrich *enrich, const struct tl_ev_proc *event)
 	if (event->what == TL_PROC_EXEC) {
 		give_number_up(process);
 		free(TAKE_PTR(process->facts));
-		process->learnt = false;
 	}
 	if (event->what == TL_PROC_FORK)
 		inherit(enrich, process, event->parent);
@@ -311,25 +281,17 @@ void tl_enrich_seen(struct tl_enrich *enrich, const struct tl_ev_proc *event)
 void tl_enrich_learn(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns, const struct tl_proc_info *info)
 {
 	struct process *process;
-	char service[TL_SERVICE_NAME_MAX], command[sizeof(info->cmdline)];
-	struct facts *facts;
+	struct tl_facts *facts;
 
 	/* The number may have gone to another process before /proc was read. */
 	if (start_ns && !tl_procfs_same_start(start_ns, info->start_ns))
 		return;
 	process = ensure(enrich, tgid, start_ns);
-	if (!process)
-		return;
-	tl_service_name(info, enrich->own_cgroup, service);
-	/* The program's word only: what follows may hold passwords. */
-	memcpy(command, info->cmdline, sizeof(command));
-	command[strcspn(command, " ")] = '\0';
-	facts = facts_new(info->uid, info->vpid, service, info->exe, command, info->cgroup);
+	facts = process ? tl_facts_new(info, enrich->own_cgroup) : NULL;
 	if (!facts)
 		return;
 	free(process->facts);
 	process->facts = facts;
-	process->learnt = true;
 	memcpy(process->comm, info->comm, sizeof(process->comm));
 	give_number_up(process);
 }
@@ -338,7 +300,7 @@ bool tl_enrich_known(const struct tl_enrich *enrich, uint32_t tgid, uint64_t sta
 {
 	const struct process *process = find(enrich, tgid, start_ns);
 
-	return process && process->learnt;
+	return process && process->facts && process->facts->own;
 }
 
 void tl_enrich_exit(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
@@ -349,76 +311,33 @@ void tl_enrich_exit(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
 		end(enrich, process);
 }
 
-static void set_text(struct tl_attrs *attrs, const char *key, const char *value)
+static const struct tl_attrs *attributes(const struct tl_enrich *enrich, const struct process *process)
 {
-	if (value && value[0])
-		tl_attr_set(attrs, key, tl_span_str(value));
-}
+	const struct tl_resource_of of = {
+		.tgid = process->key.tgid,
+		.comm = process->comm,
+		.service = enrich->options.service_name,
+		.host = enrich->options.host_name,
+		.facts = process->facts,
+	};
 
-static void set_number(struct tl_enrich *enrich, const char *key, uint64_t value)
-{
-	tl_attr_set(&enrich->attrs, key, tl_arena_printf(&enrich->arena, "%llu", (unsigned long long)value));
-}
-
-static void set_cgroup(struct tl_enrich *enrich, const char *cgroup)
-{
-	char container[72], pod[40];
-
-	if (strcmp(cgroup, "/") != 0)
-		set_text(&enrich->attrs, "process.linux.cgroup", cgroup);
-	if (tl_cgroup_container(cgroup, container))
-		tl_attr_set(&enrich->attrs, "container.id", tl_arena_copy(&enrich->arena, tl_span_str(container)));
-	if (tl_cgroup_pod(cgroup, pod))
-		tl_attr_set(&enrich->attrs, "k8s.pod.uid", tl_arena_copy(&enrich->arena, tl_span_str(pod)));
-}
-
-/* Fills `enrich->attrs` (OpenTelemetry's names of processes, containers and hosts). */
-static void make_attributes(struct tl_enrich *enrich, const struct process *process)
-{
-	const char *service = enrich->options.service_name, *exe_name = process->comm;
-	const struct facts *facts = process->facts;
-	struct tl_attrs *attrs = &enrich->attrs;
-
-	tl_arena_reset(&enrich->arena);
-	attrs->n = attrs->dropped = 0;
-	if (facts && facts->exe[0])
-		exe_name = strrchr(facts->exe, '/') ? strrchr(facts->exe, '/') + 1 : facts->exe;
-	if (!service)
-		service = facts ? facts->service : process->comm;
-	set_text(attrs, "service.name", service[0] ? service : "unknown_service");
-	set_text(attrs, "host.name", enrich->options.host_name);
-	set_number(enrich, "process.pid", process->key.tgid);
-	set_text(attrs, "process.executable.name", exe_name);
-	if (!facts)
-		return;
-	set_text(attrs, "process.executable.path", facts->exe);
-	set_text(attrs, "process.command", facts->command);
-	if (process->learnt)
-		set_number(enrich, "process.user.id", facts->uid);
-	if (facts->vpid && facts->vpid != process->key.tgid)
-		set_number(enrich, "process.vpid", facts->vpid);
-	set_cgroup(enrich, facts->cgroup);
+	tl_arena_reset(&enrich->scratch->arena);
+	tl_facts_attributes(&of, &enrich->scratch->arena, &enrich->scratch->attrs);
+	return &enrich->scratch->attrs;
 }
 
 const struct tl_attrs *tl_enrich_attributes(const struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
 {
 	const struct process *process = find(enrich, tgid, start_ns);
-	/* The scratch is no state: callers see the same object. */
-	struct tl_enrich *scratch = (struct tl_enrich *)(uintptr_t)enrich;
 
-	if (!process)
-		return NULL;
-	make_attributes(scratch, process);
-	return &enrich->attrs;
+	return process ? attributes(enrich, process) : NULL;
 }
 
 static int give_number(struct tl_enrich *enrich, struct process *process)
 {
 	struct tl_buf packed = { 0 };
-	int r;
+	int r = tl_entry_pack_resource(enrich->next_number, attributes(enrich, process), &packed);
 
-	make_attributes(enrich, process);
-	r = tl_entry_pack_resource(enrich->next_number, &enrich->attrs, &packed);
 	if (r < 0) {
 		tl_buf_done(&packed);
 		return r;

@@ -89,6 +89,13 @@ static __always_inline bool tl_find(__u64 task, __u32 fd, struct tl_found *ret)
 	ret->std = file == one ? TL_EVF_STDOUT : file == two ? TL_EVF_STDERR : 0;
 	ret->inode = (__u64)TL_GET(struct file, file, f_inode);
 	ret->mode = TL_GET(struct inode, ret->inode, i_mode);
+	/* /dev/stdout opened by name (nginx's access_log) is another struct file of the same inode. */
+	if (!ret->std && (ret->mode & S_IFMT) != S_IFSOCK) {
+		if (one && (__u64)TL_GET(struct file, one, f_inode) == ret->inode)
+			ret->std = TL_EVF_STDOUT;
+		else if (two && (__u64)TL_GET(struct file, two, f_inode) == ret->inode)
+			ret->std = TL_EVF_STDERR;
+	}
 	return true;
 }
 

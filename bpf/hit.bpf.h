@@ -64,7 +64,8 @@ static __always_inline long tl_ring_room(__u64 n)
 								     BPF_RB_NO_WAKEUP;
 }
 
-/* Puts the control event of `n` bytes that is on the workbench into the ring. */
+/* Puts the control event of `n` bytes that is on the workbench into the ring, and wakes the agent: a file waits for its
+ * verdict, a process for its runtime to be known. They are few. */
 static __always_inline long tl_emit_ctl(struct tl_hit *h, struct tl_work *w, __u64 n)
 {
 	long err;
@@ -73,7 +74,7 @@ static __always_inline long tl_emit_ctl(struct tl_hit *h, struct tl_work *w, __u
 	if (tl_perf)
 		err = bpf_perf_event_output(h->ctx, &tl_ring, BPF_F_CURRENT_CPU, w->ctl, n);
 	else
-		err = bpf_ringbuf_output(&tl_ring, w->ctl, n, BPF_RB_NO_WAKEUP);
+		err = bpf_ringbuf_output(&tl_ring, w->ctl, n, BPF_RB_FORCE_WAKEUP);
 	if (err)
 		__sync_fetch_and_add(&h->stats->lost_wire[TL_LOST_RING_FULL], 1);
 	return err;

@@ -207,7 +207,8 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 	}
 	if (silent)
 		h->drop = 1 + TL_LOST_RING_FULL;
-	if (!h->drop && s->verdict == TL_VERDICT_UNDECIDED) {
+	/* What a process prints is surely meant to be read: only other files wait for the agent's word with a budget. */
+	if (!h->drop && !h->found.std && s->verdict == TL_VERDICT_UNDECIDED) {
 		take = tl_undecided_room(h, s, mmsg ? 1 : take);
 		if (mmsg && !take)
 			h->drop = 1 + TL_LOST_UNDECIDED;

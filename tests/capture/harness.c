@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/capture/harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "tests/capture/pattern.h"
+#include "userspace/base/clock.h"
+
+#define DEADLINE (20 * TL_SEC)
+
+struct tl_capture_options harness_options = { .wire = true, .undecided_max = 1u << 30, .wire_max = 4096 };
+extern char harness_writer[];
+
+static void die_with(const struct tl_error *error, const char *what)
+{
+	fail_msg("%s: %s", what, error->message);
+}
+
+void harness_open(struct harness *h, uint64_t ring_bytes)
+{
+	struct tl_capture_options options = harness_options;
+	struct tl_error error = { 0 };
+	struct tl_capture_fds fds;
+	bool reused;
+
+	memset(h, 0, sizeof(*h));
+	options.ring_bytes = ring_bytes;
+	if (tl_capture_open(&options, &h->capture, &reused, &error) < 0)
+		die_with(&error, "capture");
+	tl_capture_fds(h->capture, &fds);
+	if (tl_ring_open(&fds, &h->ring, &error) < 0)
+		die_with(&error, "ring");
+	h->control = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fds.control, 0);
+	assert_true(h->control != MAP_FAILED);
+}
+
+void harness_forget_events(struct harness *h)
+{
+	while (h->n > 0)
+		free(h->events[--h->n]);
+}
+
+void harness_close(struct harness *h)
+{
+	harness_forget_events(h);
+	free(h->events);
+	munmap(h->control, (size_t)sysconf(_SC_PAGESIZE));
+	tl_ring_close(h->ring);
+	tl_capture_close(h->capture, false);
+}
+
+static size_t event_size(const struct tl_event *e)
+{
+	static const size_t head[] = {
+		[TL_EV_LOG] = sizeof(struct tl_ev_log),   [TL_EV_FILE] = sizeof(struct tl_ev_file),
+		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
+		[TL_EV_PROC] = sizeof(struct tl_ev_proc),
+	};
+
+	assert_in_range(e->type, TL_EV_LOG, TL_EV_PROC);
+	return head[e->type] + e->len;
+}
+
+void harness_drain(struct harness *h)
+{
+	const struct tl_event *e;
+
+	while ((e = tl_ring_next(h->ring))) {
+		size_t size = event_size(e);
+
+		if (h->n == h->cap) {
+			h->cap = h->cap ? 2 * h->cap : 1024;
+			h->events = realloc(h->events, h->cap * sizeof(*h->events));
+			assert_non_null(h->events);
+		}
+		h->events[h->n] = malloc(size);
+		assert_non_null(h->events[h->n]);
+		memcpy(h->events[h->n++], e, size);
+		tl_ring_release(h->ring);
+	}
+}
+
+/* In the child: descriptors in place, wait for the selection, become the writer. */
+static _Noreturn void become_writer(const char *kind, int count, int out, int go, int report_fd)
+{
+	char number[16], byte;
+
+	dup2(out, 1);
+	dup2(go, WRITER_GO);
+	dup2(report_fd, WRITER_REPORT);
+	if (read(WRITER_GO, &byte, 1) != 1)
+		_exit(8);
+	snprintf(number, sizeof(number), "%d", count);
+	execl(harness_writer, harness_writer, kind, number, NULL);
+	_exit(8);
+}
+
+void writer_start(struct harness *h, struct writer *w, const char *kind, int count, int out, int sink, bool unselected)
+{
+	int go[2], answer[2];
+
+	memset(w, 0, sizeof(*w));
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(answer, O_CLOEXEC), 0);
+	w->pid = fork();
+	assert_true(w->pid >= 0);
+	if (w->pid == 0)
+		become_writer(kind, count, out, go[0], answer[1]);
+	close(out);
+	close(go[0]);
+	close(answer[1]);
+	w->go = go[1];
+	w->report = answer[0];
+	w->sink = sink;
+	w->status = -1;
+	if (!unselected)
+		assert_int_equal(tl_capture_select(h->capture, (uint32_t)w->pid, TL_SELECTED), 0);
+	writer_go(w);
+}
+
+void writer_go(struct writer *w)
+{
+	assert_int_equal(write(w->go, ".", 1), 1);
+}
+
+uint64_t writer_report(struct writer *w)
+{
+	struct pollfd p = { .fd = w->report, .events = POLLIN };
+	uint64_t value = 0;
+
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	assert_int_equal(read(w->report, &value, sizeof(value)), sizeof(value));
+	return value;
+}
+
+static void empty_sink(struct writer *w)
+{
+	ssize_t n;
+
+	if (w->sink < 0)
+		return;
+	do {
+		w->read = realloc(w->read, w->n_read + 65536);
+		assert_non_null(w->read);
+		n = read(w->sink, w->read + w->n_read, 65536);
+		w->n_read += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+}
+
+static bool has_ended(struct harness *h, pid_t pid)
+{
+	for (size_t i = h->n; i-- > 0;) {
+		const struct tl_ev_proc *e = (const void *)h->events[i];
+
+		if (e->h.type == TL_EV_PROC && e->what == TL_PROC_EXIT && e->h.tgid == (uint32_t)pid)
+			return true;
+	}
+	return false;
+}
+
+void writer_finish(struct harness *h, struct writer *w, bool drain)
+{
+	uint64_t limit = tl_mono_ns() + DEADLINE, ended;
+	struct pollfd p = { .fd = w->sink, .events = POLLIN };
+
+	if (w->sink >= 0)
+		fcntl(w->sink, F_SETFL, O_NONBLOCK);
+	while (waitpid(w->pid, &w->status, WNOHANG) == 0) {
+		poll(&p, w->sink >= 0 && w->status != 0, 1);
+		empty_sink(w);
+		if (drain)
+			harness_drain(h);
+		if (tl_mono_ns() > limit) {
+			kill(w->pid, SIGKILL);
+			waitpid(w->pid, &w->status, 0);
+			fail_msg("the writer did not end");
+		}
+	}
+	empty_sink(w);
+	if (WIFEXITED(w->status) && WEXITSTATUS(w->status) == 0)
+		w->written = writer_report(w);
+	/* An end that the kernel skipped (7.x) is waited for in vain: 30 ms are more than a perf buffer holds back. */
+	ended = tl_mono_ns();
+	while (drain && !has_ended(h, w->pid) && tl_mono_ns() - ended < 30 * TL_MS)
+		harness_drain(h);
+}
+
+void writer_done(struct writer *w)
+{
+	close(w->go);
+	close(w->report);
+	closep(&w->sink);
+	free(w->read);
+}
+
+static void check_bytes(const struct tl_ev_log *e, uint64_t at)
+{
+	const char *data = (const char *)(e + 1);
+
+	for (size_t i = 0; i < e->h.len; i++)
+		if (data[i] != pattern_at(at + i))
+			fail_msg("byte %zu of %u at offset %llu is wrong", i, e->h.len, (unsigned long long)at);
+}
+
+static void tally_log(const struct tl_ev_log *e, bool exact, struct tally *t)
+{
+	assert_true(t->files > 0); /* its FILE event comes first */
+	/* The counter only grows; an event that waited for another CPU may carry an older view of it. */
+	if (e->lost_bytes > t->lost)
+		t->lost = e->lost_bytes;
+	if (exact)
+		check_bytes(e, t->captured + t->lost);
+	assert_true(e->call_off + e->h.len <= e->call_len);
+	t->captured += e->h.len;
+	t->events++;
+	t->flags |= e->h.flags;
+}
+
+void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *ret)
+{
+	struct tally t = { 0 };
+
+	for (size_t i = 0; i < h->n; i++) {
+		const struct tl_ev_file *f = (const void *)h->events[i];
+		const struct tl_ev_log *e = (const void *)h->events[i];
+
+		if (tgid && e->h.tgid != tgid)
+			continue;
+		if (e->h.type == TL_EV_FILE && !t.files++) {
+			t.id = f->file;
+			t.kind = f->kind;
+			memcpy(t.path, f + 1, f->path_len);
+		}
+		if (e->h.type == TL_EV_LOG && !memcmp(&e->file, &t.id, sizeof(t.id)))
+			tally_log(e, exact, &t);
+	}
+	if (t.files) {
+		uint64_t lost = harness_stream(h, &t.id).lost_bytes;
+
+		assert_true(lost >= t.lost);
+		t.lost = lost;
+	}
+	*ret = t;
+}
+
+struct find {
+	struct tl_file_id id;
+	struct tl_stream stream;
+};
+
+static int find_one(void *arg, const struct tl_file_id *file, const struct tl_stream *stream)
+{
+	struct find *f = arg;
+
+	if (memcmp(file, &f->id, sizeof(*file)) != 0)
+		return 0;
+	f->stream = *stream;
+	return 1;
+}
+
+struct tl_stream harness_stream(struct harness *h, const struct tl_file_id *id)
+{
+	struct find f = { .id = *id };
+
+	assert_int_equal(tl_capture_streams(h->capture, find_one, &f), 1);
+	return f.stream;
+}
+
+void make_pipe(int *ret_out, int *ret_sink)
+{
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	*ret_sink = p[0];
+	*ret_out = p[1];
+}
+
+int make_file(int flags, char *path)
+{
+	static int serial;
+	int fd;
+
+	snprintf(path, 128, "/tmp/tapline-capture-%d-%d.out", (int)getpid(), serial++);
+	fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	return fd;
+}
