@@ -275,6 +275,16 @@ int tl_capture_ignore_sock(struct tl_capture *capture, const struct tl_sock_key 
 	return 0;
 }
 
+int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret)
+{
+	struct tl_stream stream;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(capture->skel->maps.tl_streams), file, &stream) < 0)
+		return -errno;
+	*ret = stream;
+	return 0;
+}
+
 int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret_last)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_streams);

@@ -68,7 +68,7 @@ void tl_cgroup_parse(const char *text, struct tl_cgroup *ret)
 
 const char *tl_cgroup_telling(const struct tl_cgroup *cgroup)
 {
-	static const int order[] = { TL_CGROUP_UNIFIED, TL_CGROUP_SYSTEMD, TL_CGROUP_MEMORY };
+	static const int order[] = {TL_CGROUP_UNIFIED, TL_CGROUP_SYSTEMD, TL_CGROUP_MEMORY};
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		if (cgroup->path[order[i]][0] && strcmp(cgroup->path[order[i]], "/") != 0)
@@ -145,8 +145,8 @@ bool tl_cgroup_unit(const char *path, char *out, size_t size)
 	return found;
 }
 
-/* A line of mountinfo: "ID PARENT MAJ:MIN ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE SUPER" (proc(5)). Mounts of a part of a
- * tree (ROOT is not "/") do not answer for paths from its root. */
+/* A line of mountinfo: "ID PARENT MAJ:MIN ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE SUPER"
+ * (proc(5)). Mounts of a part of a tree (ROOT is not "/") do not answer for paths from its root. */
 static void mount_line(const char *line, struct tl_cgroup_mounts *mounts)
 {
 	char root[256], point[256], type[32], super[256];
@@ -198,7 +198,8 @@ static uint64_t folder_id(const struct tl_cgroup_mounts *mounts, const struct tl
 	struct stat st;
 
 	/* "/.." begins a path outside of our cgroup namespace: no folder of ours. */
-	if (!mounts->path[tree][0] || !cgroup->path[tree][0] || strncmp(cgroup->path[tree], "/..", 3) == 0)
+	if (!mounts->path[tree][0] || !cgroup->path[tree][0] ||
+	    strncmp(cgroup->path[tree], "/..", 3) == 0)
 		return 0;
 	snprintf(path, sizeof(path), "%s%s", mounts->path[tree], cgroup->path[tree]);
 	return stat(path, &st) == 0 ? st.st_ino : 0;

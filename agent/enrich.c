@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resources of processes.
  *
- * A process's entry holds what its events and /proc said, and, from its first record on, its number with the packed
- * RESOURCE entry. When the facts change (exec, or /proc
- * read after the first record) the number is given up and the next record gets a new one: a number means one resource for ever.
- * Entries taken back after a restart have the packed form only; nobody looks into it.
+ * A process's entry holds what its events and /proc said, and, from its first record on, its number
+ * with the packed RESOURCE entry. When the facts change (exec, or /proc read after the first
+ * record) the number is given up and the next record gets a new one: a number means one resource
+ * for ever. Entries taken back after a restart have the packed form only; nobody looks into it.
  *
- * Two lists by last use: `live`, and `ended` for processes that ended. When the table is full the one unused longest goes, an
- * ended one first, a live one only when it was quiet for `linger_ns` (its end may have been lost); else the newcomer gets no
- * entry, and number 0, which says nothing about the process. */
+ * Two lists by last use: `live`, and `ended` for processes that ended. When the table is full the
+ * one unused longest goes, an ended one first, a live one only when it was quiet for `linger_ns`
+ * (its end may have been lost); else the newcomer gets no entry, and number 0, which says nothing
+ * about the process. */
 #include "agent/enrich.h"
 
 #include <string.h>
@@ -31,11 +32,11 @@ struct process_key {
 struct process {
 	struct process_key key;
 	struct process *newer, *older; /* in the list it is in */
-	struct tl_facts *facts;        /* owned; NULL: only the comm is known */
-	char *packed;                  /* owned: RESOURCE entry of `number`, NULL while there is none */
+	struct tl_facts *facts;	       /* owned; NULL: only the comm is known */
+	char *packed; /* owned: RESOURCE entry of `number`, NULL while there is none */
 	uint32_t packed_len;
-	uint32_t number;               /* 0: none yet */
-	uint64_t used_ns;              /* by the clock of tl_enrich_tick */
+	uint32_t number;  /* 0: none yet */
+	uint64_t used_ns; /* by the clock of tl_enrich_tick */
 	char comm[16];
 	bool ended;
 };
@@ -52,14 +53,14 @@ struct scratch {
 
 struct tl_enrich {
 	struct tl_enrich_options options;
-	struct tl_map *processes;   /* struct process_key -> struct process * */
-	struct tl_map *newest;      /* uint32_t tgid -> uint64_t start_ns of its newest process */
+	struct tl_map *processes; /* struct process_key -> struct process * */
+	struct tl_map *newest;	  /* uint32_t tgid -> uint64_t start_ns of its newest process */
 	struct list live, ended;
 	uint32_t next_number;
-	uint64_t now_ns;            /* of the last tick */
-	char own_cgroup[512];       /* "" unknown */
-	struct scratch *scratch;    /* owned */
-	struct tl_buf recovered;    /* RESOURCE entry that waits for its TL_STATE_RESOURCE */
+	uint64_t now_ns;	 /* of the last tick */
+	char own_cgroup[512];	 /* "" unknown */
+	struct scratch *scratch; /* owned */
+	struct tl_buf recovered; /* RESOURCE entry that waits for its TL_STATE_RESOURCE */
 };
 
 /* TL_STATE_RESOURCE (state.h). */
@@ -124,7 +125,8 @@ static void read_own_cgroup(struct tl_enrich *enrich)
 	struct tl_cgroup cgroup;
 
 	if (proc >= 0 && tl_procfs_cgroup(proc, (uint32_t)getpid(), &cgroup) == 0)
-		memcpy(enrich->own_cgroup, tl_cgroup_telling(&cgroup), strlen(tl_cgroup_telling(&cgroup)) + 1);
+		memcpy(enrich->own_cgroup, tl_cgroup_telling(&cgroup),
+		       strlen(tl_cgroup_telling(&cgroup)) + 1);
 }
 
 struct tl_enrich *tl_enrich_new(const struct tl_enrich_options *options)
@@ -140,7 +142,8 @@ struct tl_enrich *tl_enrich_new(const struct tl_enrich_options *options)
 		enrich->options.linger_ns = DEFAULT_LINGER_NS;
 	enrich->next_number = 1;
 	enrich->now_ns = tl_mono_ns();
-	enrich->processes = tl_map_new(sizeof(struct process_key), sizeof(struct process *), enrich->options.max);
+	enrich->processes = tl_map_new(sizeof(struct process_key), sizeof(struct process *),
+				       enrich->options.max);
 	enrich->newest = tl_map_new(sizeof(uint32_t), sizeof(uint64_t), enrich->options.max);
 	enrich->scratch = calloc(1, sizeof(*enrich->scratch));
 	if (!enrich->processes || !enrich->newest || !enrich->scratch)
@@ -169,7 +172,7 @@ void tl_enrich_free(struct tl_enrich *enrich)
 
 static struct process *find(const struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
 {
-	struct process_key key = { .tgid = tgid, .start_ns = start_ns };
+	struct process_key key = {.tgid = tgid, .start_ns = start_ns};
 	const uint64_t *newest = start_ns ? NULL : tl_map_get(enrich->newest, &tgid);
 	struct process **found;
 
@@ -212,7 +215,9 @@ static void remember_newest(struct tl_enrich *enrich, const struct process *proc
 
 	if (!newest || *newest > process->key.start_ns)
 		return;
-	before = *newest && *newest != process->key.start_ns ? find(enrich, process->key.tgid, *newest) : NULL;
+	before = *newest && *newest != process->key.start_ns
+			 ? find(enrich, process->key.tgid, *newest)
+			 : NULL;
 	*newest = process->key.start_ns;
 	if (before)
 		end(enrich, before);
@@ -232,7 +237,7 @@ static struct process *ensure(struct tl_enrich *enrich, uint32_t tgid, uint64_t 
 	process = calloc(1, sizeof(*process));
 	if (!process)
 		return NULL;
-	process->key = (struct process_key){ .tgid = tgid, .start_ns = start_ns };
+	process->key = (struct process_key){.tgid = tgid, .start_ns = start_ns};
 	slot = tl_map_put(enrich->processes, &process->key, NULL);
 	if (!slot) {
 		free(process);
@@ -278,7 +283,8 @@ void tl_enrich_seen(struct tl_enrich *enrich, const struct tl_ev_proc *event)
 	process->comm[sizeof(process->comm) - 1] = '\0';
 }
 
-void tl_enrich_learn(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns, const struct tl_proc_info *info)
+void tl_enrich_learn(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns,
+		     const struct tl_proc_info *info)
 {
 	struct process *process;
 	struct tl_facts *facts;
@@ -311,7 +317,8 @@ void tl_enrich_exit(struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
 		end(enrich, process);
 }
 
-static const struct tl_attrs *attributes(const struct tl_enrich *enrich, const struct process *process)
+static const struct tl_attrs *attributes(const struct tl_enrich *enrich,
+					 const struct process *process)
 {
 	const struct tl_resource_of of = {
 		.tgid = process->key.tgid,
@@ -326,7 +333,8 @@ static const struct tl_attrs *attributes(const struct tl_enrich *enrich, const s
 	return &enrich->scratch->attrs;
 }
 
-const struct tl_attrs *tl_enrich_attributes(const struct tl_enrich *enrich, uint32_t tgid, uint64_t start_ns)
+const struct tl_attrs *tl_enrich_attributes(const struct tl_enrich *enrich, uint32_t tgid,
+					    uint64_t start_ns)
 {
 	const struct process *process = find(enrich, tgid, start_ns);
 
@@ -335,7 +343,7 @@ const struct tl_attrs *tl_enrich_attributes(const struct tl_enrich *enrich, uint
 
 static int give_number(struct tl_enrich *enrich, struct process *process)
 {
-	struct tl_buf packed = { 0 };
+	struct tl_buf packed = {0};
 	int r = tl_entry_pack_resource(enrich->next_number, attributes(enrich, process), &packed);
 
 	if (r < 0) {
@@ -353,14 +361,16 @@ static int give_number(struct tl_enrich *enrich, struct process *process)
 
 static void announce(const struct process *process, struct tl_frame *frame)
 {
-	const struct state_resource state = { .number = process->number, .tgid = process->key.tgid,
-					      .start_ns = process->key.start_ns };
+	const struct state_resource state = {.number = process->number,
+					     .tgid = process->key.tgid,
+					     .start_ns = process->key.start_ns};
 
 	tl_frame_add(frame, TL_ENTRY_RESOURCE, process->packed, process->packed_len);
 	tl_frame_add(frame, TL_STATE_RESOURCE, &state, sizeof(state));
 }
 
-uint32_t tl_enrich_resource(struct tl_enrich *enrich, const struct tl_writer *writer, struct tl_frame *frame)
+uint32_t tl_enrich_resource(struct tl_enrich *enrich, const struct tl_writer *writer,
+			    struct tl_frame *frame)
 {
 	struct process *process = ensure(enrich, writer->tgid, writer->start_ns);
 
@@ -380,7 +390,7 @@ uint32_t tl_enrich_resource(struct tl_enrich *enrich, const struct tl_writer *wr
 
 void tl_enrich_save(struct tl_enrich *enrich, struct tl_frame *frame)
 {
-	const struct list *lists[] = { &enrich->ended, &enrich->live };
+	const struct list *lists[] = {&enrich->ended, &enrich->live};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		for (struct process *process = lists[i]->oldest; process; process = process->newer)
@@ -443,6 +453,7 @@ void tl_enrich_tick(struct tl_enrich *enrich, uint64_t now_ns)
 	struct process *oldest;
 
 	enrich->now_ns = now_ns;
-	while ((oldest = enrich->ended.oldest) && now_ns - oldest->used_ns >= enrich->options.linger_ns)
+	while ((oldest = enrich->ended.oldest) &&
+	       now_ns - oldest->used_ns >= enrich->options.linger_ns)
 		drop(enrich, oldest);
 }

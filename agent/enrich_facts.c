@@ -15,7 +15,8 @@ static const char *put_text(char **at, const char *s)
 	return text;
 }
 
-static struct tl_facts *pack(const char *service, const char *exe, const char *command, const char *cgroup)
+static struct tl_facts *pack(const char *service, const char *exe, const char *command,
+			     const char *cgroup)
 {
 	size_t size = strlen(service) + strlen(exe) + strlen(command) + strlen(cgroup) + 4;
 	struct tl_facts *facts = calloc(1, sizeof(*facts) + size);
@@ -61,7 +62,8 @@ static void set_text(struct tl_attrs *attrs, const char *key, const char *value)
 }
 
 /* Resources are maps of strings: numbers are written as text. */
-static void set_number(struct tl_attrs *attrs, struct tl_arena *arena, const char *key, uint32_t value)
+static void set_number(struct tl_attrs *attrs, struct tl_arena *arena, const char *key,
+		       uint32_t value)
 {
 	tl_attr_set(attrs, key, tl_arena_printf(arena, "%u", value));
 }
@@ -78,7 +80,8 @@ static void set_cgroup(struct tl_attrs *attrs, struct tl_arena *arena, const cha
 		tl_attr_set(attrs, "k8s.pod.uid", tl_arena_copy(arena, tl_span_str(pod)));
 }
 
-void tl_facts_attributes(const struct tl_resource_of *of, struct tl_arena *arena, struct tl_attrs *attrs)
+void tl_facts_attributes(const struct tl_resource_of *of, struct tl_arena *arena,
+			 struct tl_attrs *attrs)
 {
 	const struct tl_facts *facts = of->facts;
 	const char *service = of->service, *program = of->comm;

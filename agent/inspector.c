@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The privileged side: one loop that answers the worker and scans /proc.
  *
- * Nothing that comes over the pair is trusted, because the worker reads bytes that strangers wrote: a request has one of
- * the known types and exactly that type's size, enumerations are checked, and only selected processes are talked about. A bad
- * request is answered with an error and has no effect. The worker sends the next request after the last reply; a reply that
- * finds no room means that it does not keep to that, and ends the service rather than block it. */
+ * Nothing that comes over the pair is trusted, because the worker reads bytes that strangers wrote:
+ * a request has one of the known types and exactly that type's size, enumerations are checked, and
+ * only selected processes are talked about. A bad request is answered with an error and has no
+ * effect. The worker sends the next request after the last reply; a reply that finds no room means
+ * that it does not keep to that, and ends the service rather than block it. */
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +21,7 @@
 
 struct inspector {
 	const struct tl_inspector_options *options; /* borrowed */
-	struct tl_capture *capture;                 /* borrowed */
+	struct tl_capture *capture;		    /* borrowed */
 	int fd, proc;
 	struct tl_scan *scan;
 	struct tl_stream_row *rows; /* owned: snapshot of the streams for TL_INSPECT_STREAMS */
@@ -31,7 +32,7 @@ struct inspector {
 /* What a handler says beside its result. */
 struct reply {
 	size_t len; /* bytes of inspector.data */
-	int fd;     /* closed after sending; -1 none */
+	int fd;	    /* closed after sending; -1 none */
 };
 
 static void inspector_freep(struct inspector **inspector)
@@ -50,7 +51,8 @@ static void put(struct inspector *inspector, struct reply *reply, const void *da
 	reply->len = len;
 }
 
-static int on_process(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_process(struct inspector *inspector, const union tl_inspect_request *request,
+		      struct reply *reply)
 {
 	uint32_t tgid = request->process.tgid;
 	struct tl_procfs_stat stat;
@@ -93,9 +95,10 @@ static int reads_pipe(void *arg, uint32_t pid)
 	return reads && !writes;
 }
 
-static int on_pipe_reader(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_pipe_reader(struct inspector *inspector, const union tl_inspect_request *request,
+			  struct reply *reply)
 {
-	struct reader reader = { inspector, &request->pipe.file };
+	struct reader reader = {inspector, &request->pipe.file};
 
 	(void)reply;
 	if (!tl_scan_is_selected(inspector->scan, request->pipe.tgid))
@@ -103,23 +106,27 @@ static int on_pipe_reader(struct inspector *inspector, const union tl_inspect_re
 	return tl_procfs_each(inspector->proc, reads_pipe, &reader);
 }
 
-static int on_decide(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_decide(struct inspector *inspector, const union tl_inspect_request *request,
+		     struct reply *reply)
 {
 	uint32_t verdict = request->decide.verdict;
 
 	(void)reply;
 	if (verdict > TL_VERDICT_IGNORE)
 		return -EINVAL;
-	return tl_capture_decide(inspector->capture, &request->decide.file, (enum tl_verdict)verdict);
+	return tl_capture_decide(inspector->capture, &request->decide.file,
+				 (enum tl_verdict)verdict);
 }
 
-static int on_ignore_sock(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_ignore_sock(struct inspector *inspector, const union tl_inspect_request *request,
+			  struct reply *reply)
 {
 	(void)reply;
 	return tl_capture_ignore_sock(inspector->capture, &request->sock.sock);
 }
 
-static int on_set_unit(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_set_unit(struct inspector *inspector, const union tl_inspect_request *request,
+		       struct reply *reply)
 {
 	const struct tl_inspect_unit_req *unit = &request->unit;
 
@@ -131,9 +138,10 @@ static int on_set_unit(struct inspector *inspector, const union tl_inspect_reque
 	return tl_capture_set_unit(inspector->capture, unit->tgid, unit->start_ns, &unit->unit);
 }
 
-static int on_forget(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_forget(struct inspector *inspector, const union tl_inspect_request *request,
+		     struct reply *reply)
 {
-	struct tl_stream last = { 0 };
+	struct tl_stream last = {0};
 	int r = tl_capture_forget(inspector->capture, &request->file.file, &last);
 
 	if (r >= 0)
@@ -141,9 +149,10 @@ static int on_forget(struct inspector *inspector, const union tl_inspect_request
 	return r;
 }
 
-static int on_stream(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_stream(struct inspector *inspector, const union tl_inspect_request *request,
+		     struct reply *reply)
 {
-	struct tl_stream stream = { 0 };
+	struct tl_stream stream = {0};
 	int r = tl_capture_stream(inspector->capture, &request->file.file, &stream);
 
 	if (r >= 0)
@@ -151,9 +160,10 @@ static int on_stream(struct inspector *inspector, const union tl_inspect_request
 	return r;
 }
 
-static int on_stats(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_stats(struct inspector *inspector, const union tl_inspect_request *request,
+		    struct reply *reply)
 {
-	struct tl_stats stats = { 0 };
+	struct tl_stats stats = {0};
 	int r = tl_capture_stats(inspector->capture, &stats);
 
 	(void)request;
@@ -162,7 +172,8 @@ static int on_stats(struct inspector *inspector, const union tl_inspect_request 
 	return r;
 }
 
-static int on_scan(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_scan(struct inspector *inspector, const union tl_inspect_request *request,
+		   struct reply *reply)
 {
 	(void)request;
 	(void)reply;
@@ -185,7 +196,7 @@ static int add_row(void *arg, const struct tl_file_id *file, const struct tl_str
 		inspector->rows = rows;
 		inspector->cap_rows = cap;
 	}
-	inspector->rows[inspector->n_rows++] = (struct tl_stream_row){ *file, *stream };
+	inspector->rows[inspector->n_rows++] = (struct tl_stream_row){*file, *stream};
 	return 0;
 }
 
@@ -195,7 +206,8 @@ static void free_rows(struct inspector *inspector)
 	inspector->n_rows = inspector->cap_rows = 0;
 }
 
-static int on_streams(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply)
+static int on_streams(struct inspector *inspector, const union tl_inspect_request *request,
+		      struct reply *reply)
 {
 	uint32_t cursor = request->streams.cursor, n = request->streams.max;
 	int r;
@@ -222,45 +234,47 @@ static int on_streams(struct inspector *inspector, const union tl_inspect_reques
 
 static const struct {
 	size_t size; /* of the request; 0 no such type */
-	int (*handle)(struct inspector *inspector, const union tl_inspect_request *request, struct reply *reply);
+	int (*handle)(struct inspector *inspector, const union tl_inspect_request *request,
+		      struct reply *reply);
 } calls[TL_INSPECT_TYPES] = {
-	[TL_INSPECT_PROCESS] = { sizeof(struct tl_inspect_process_req), on_process },
-	[TL_INSPECT_PIPE_READER] = { sizeof(struct tl_inspect_pipe_req), on_pipe_reader },
-	[TL_INSPECT_DECIDE] = { sizeof(struct tl_inspect_decide_req), on_decide },
-	[TL_INSPECT_IGNORE_SOCK] = { sizeof(struct tl_inspect_sock_req), on_ignore_sock },
-	[TL_INSPECT_SET_UNIT] = { sizeof(struct tl_inspect_unit_req), on_set_unit },
-	[TL_INSPECT_FORGET] = { sizeof(struct tl_inspect_file_req), on_forget },
-	[TL_INSPECT_STREAM] = { sizeof(struct tl_inspect_file_req), on_stream },
-	[TL_INSPECT_STATS] = { sizeof(struct tl_inspect_plain_req), on_stats },
-	[TL_INSPECT_SCAN] = { sizeof(struct tl_inspect_plain_req), on_scan },
-	[TL_INSPECT_STREAMS] = { sizeof(struct tl_inspect_streams_req), on_streams },
+	[TL_INSPECT_PROCESS] = {sizeof(struct tl_inspect_process_req), on_process},
+	[TL_INSPECT_PIPE_READER] = {sizeof(struct tl_inspect_pipe_req), on_pipe_reader},
+	[TL_INSPECT_DECIDE] = {sizeof(struct tl_inspect_decide_req), on_decide},
+	[TL_INSPECT_IGNORE_SOCK] = {sizeof(struct tl_inspect_sock_req), on_ignore_sock},
+	[TL_INSPECT_SET_UNIT] = {sizeof(struct tl_inspect_unit_req), on_set_unit},
+	[TL_INSPECT_FORGET] = {sizeof(struct tl_inspect_file_req), on_forget},
+	[TL_INSPECT_STREAM] = {sizeof(struct tl_inspect_file_req), on_stream},
+	[TL_INSPECT_STATS] = {sizeof(struct tl_inspect_plain_req), on_stats},
+	[TL_INSPECT_SCAN] = {sizeof(struct tl_inspect_plain_req), on_scan},
+	[TL_INSPECT_STREAMS] = {sizeof(struct tl_inspect_streams_req), on_streams},
 };
 
-static int dispatch(struct inspector *inspector, const union tl_inspect_request *request, size_t len,
-		    struct reply *reply)
+static int dispatch(struct inspector *inspector, const union tl_inspect_request *request,
+		    size_t len, struct reply *reply)
 {
-	if (len < sizeof(request->type) || request->type >= TL_INSPECT_TYPES || calls[request->type].size == 0 ||
-	    len != calls[request->type].size)
+	if (len < sizeof(request->type) || request->type >= TL_INSPECT_TYPES ||
+	    calls[request->type].size == 0 || len != calls[request->type].size)
 		return -EINVAL;
 	return calls[request->type].handle(inspector, request, reply);
 }
 
 static int send_reply(struct inspector *inspector, int result, const struct reply *reply)
 {
-	struct tl_inspect_reply head = { .result = result, .len = (uint32_t)reply->len };
-	struct iovec iov[2] = { { &head, sizeof(head) }, { inspector->data, reply->len } };
+	struct tl_inspect_reply head = {.result = result, .len = (uint32_t)reply->len};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {inspector->data, reply->len}};
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
-	} control = { 0 };
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
+	} control = {0};
+	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
 	if (reply->fd >= 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = sizeof(control.bytes);
-		control.align = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-						  .cmsg_len = CMSG_LEN(sizeof(int)) };
+		control.align = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+						 .cmsg_type = SCM_RIGHTS,
+						 .cmsg_len = CMSG_LEN(sizeof(int))};
 		memcpy(CMSG_DATA(&control.align), &reply->fd, sizeof(int));
 	}
 	do
@@ -272,10 +286,10 @@ static int send_reply(struct inspector *inspector, int result, const struct repl
 /* Takes one request and answers it. Returns 1, 0 when the worker has closed its end, or -errno. */
 static int serve_one(struct inspector *inspector)
 {
-	struct reply reply = { .fd = -1 };
+	struct reply reply = {.fd = -1};
 	union tl_inspect_request request;
-	struct iovec iov = { &request, sizeof(request) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = {&request, sizeof(request)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 	int r;
 
@@ -285,7 +299,8 @@ static int serve_one(struct inspector *inspector)
 		return 0;
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? 1 : -errno;
-	r = message.msg_flags & MSG_TRUNC ? -EINVAL : dispatch(inspector, &request, (size_t)n, &reply);
+	r = message.msg_flags & MSG_TRUNC ? -EINVAL
+					  : dispatch(inspector, &request, (size_t)n, &reply);
 	r = send_reply(inspector, r, &reply);
 	closep(&reply.fd);
 	if (r == -EPIPE || r == -ECONNRESET)
@@ -315,19 +330,21 @@ static int loop(struct inspector *inspector, struct tl_error *error)
 {
 	uint64_t every = inspector->options->scan_ms * TL_MS;
 	uint64_t next = every ? tl_mono_ns() + every : UINT64_MAX;
-	struct pollfd pollfd = { .fd = inspector->fd, .events = POLLIN };
+	struct pollfd pollfd = {.fd = inspector->fd, .events = POLLIN};
 	int r;
 
 	while (!stopped(inspector)) {
 		r = poll(&pollfd, 1, until(next, inspector->options->stop != NULL));
 		if (r < 0 && errno != EINTR)
-			return tl_error_set(error, -errno, "cannot wait for the worker: %s", strerror(errno));
+			return tl_error_set(error, -errno, "cannot wait for the worker: %s",
+					    strerror(errno));
 		if (r > 0) {
 			r = serve_one(inspector);
 			if (r == 0)
 				return 0;
 			if (r < 0)
-				return tl_error_set(error, r, "cannot answer the worker: %s", strerror(-r));
+				return tl_error_set(error, r, "cannot answer the worker: %s",
+						    strerror(-r));
 		}
 		if (tl_mono_ns() >= next) {
 			/* A listing that failed once (memory) is tried again. */
@@ -341,7 +358,7 @@ static int loop(struct inspector *inspector, struct tl_error *error)
 /* Tells the programs whether children are followed. */
 static int set_follow_fork(struct inspector *inspector)
 {
-	struct tl_capture_fds fds = { .control = -1 };
+	struct tl_capture_fds fds = {.control = -1};
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct tl_control *control;
 
@@ -351,7 +368,8 @@ static int set_follow_fork(struct inspector *inspector)
 	control = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fds.control, 0);
 	if (control == MAP_FAILED)
 		return -errno;
-	__atomic_store_n(&control->follow_fork, inspector->options->selectors->follow_fork, __ATOMIC_RELAXED);
+	__atomic_store_n(&control->follow_fork, inspector->options->selectors->follow_fork,
+			 __ATOMIC_RELAXED);
 	munmap(control, page);
 	return 0;
 }
@@ -368,7 +386,8 @@ int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struc
 	inspector->fd = fd;
 	inspector->proc = tl_procfs_open();
 	if (inspector->proc < 0)
-		return tl_error_set(error, inspector->proc, "cannot open /proc: %s", strerror(-inspector->proc));
+		return tl_error_set(error, inspector->proc, "cannot open /proc: %s",
+				    strerror(-inspector->proc));
 	/* A host with a tiny default must still have room for one reply. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	r = tl_scan_new(options, inspector->proc, &inspector->scan, error);

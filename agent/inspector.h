@@ -40,7 +40,8 @@ struct tl_inspector_options {
 int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struct tl_error *error);
 
 /* Drops to no capabilities at all (effective, permitted, inheritable, ambient, bounding), no_new_privs, PR_SET_DUMPABLE 0, dies
- * with its parent. Call in the worker after fork. Returns 0 or -errno. */
+ * with its parent (SIGTERM). Call in the worker after fork, and after tl_ring_open:
+ * mapping perf buffers takes CAP_IPC_LOCK. Returns 0 or -errno. */
 int tl_drop_privileges(struct tl_error *error);
 
 /* Checks that the process may load BPF; `error` names the missing capability and how to grant it, and the lockdown mode. */

@@ -7,13 +7,14 @@
 
 /* Where a reply goes. */
 struct answer {
-	void *data;  /* at most `size` bytes of data are put here */
+	void *data; /* at most `size` bytes of data are put here */
 	size_t size;
-	size_t len;  /* out: bytes of data that came */
-	int fd;      /* out: descriptor that came with it (the caller's), or -1 */
+	size_t len; /* out: bytes of data that came */
+	int fd;	    /* out: descriptor that came with it (the caller's), or -1 */
 };
 
-#define PASSED_MAX 4 /* descriptors that one message can carry to us; more are dropped by the kernel */
+#define PASSED_MAX                                                                                 \
+	4 /* descriptors that one message can carry to us; more are dropped by the kernel */
 
 /* Keeps the first descriptor that came and closes any other. */
 static int take_fd(struct msghdr *message)
@@ -50,13 +51,15 @@ static int send_request(int fd, const void *request, size_t len)
 
 static int receive_reply(int fd, struct tl_inspect_reply *reply, struct answer *answer)
 {
-	struct iovec iov[2] = { { reply, sizeof(*reply) }, { answer->data, answer->size } };
+	struct iovec iov[2] = {{reply, sizeof(*reply)}, {answer->data, answer->size}};
 	union {
 		char bytes[CMSG_SPACE(PASSED_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes,
-				  .msg_controllen = sizeof(control) };
+	struct msghdr message = {.msg_iov = iov,
+				 .msg_iovlen = 2,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control)};
 	ssize_t n;
 
 	do
@@ -68,18 +71,20 @@ static int receive_reply(int fd, struct tl_inspect_reply *reply, struct answer *
 		return -errno;
 	answer->fd = take_fd(&message);
 	answer->len = (size_t)n < sizeof(*reply) ? 0 : (size_t)n - sizeof(*reply);
-	if ((size_t)n < sizeof(*reply) || message.msg_flags & MSG_TRUNC || reply->len != answer->len) {
+	if ((size_t)n < sizeof(*reply) || message.msg_flags & MSG_TRUNC ||
+	    reply->len != answer->len) {
 		closep(&answer->fd);
 		return -EBADMSG;
 	}
 	return 0;
 }
 
-/* One request, one reply. Returns the reply's result; a descriptor is handed over only with one that is no error.
- * Errors: those of the request; -EPIPE the inspector is gone; -EBADMSG its reply makes no sense. */
+/* One request, one reply. Returns the reply's result; a descriptor is handed over only with one
+ * that is no error. Errors: those of the request; -EPIPE the inspector is gone; -EBADMSG its reply
+ * makes no sense. */
 static int call(int fd, const void *request, size_t len, struct answer *answer)
 {
-	struct tl_inspect_reply reply = { 0 };
+	struct tl_inspect_reply reply = {0};
 	int r;
 
 	answer->fd = -1;
@@ -96,7 +101,7 @@ static int call(int fd, const void *request, size_t len, struct answer *answer)
 /* A call whose good replies carry exactly `size` bytes (0: none) and no descriptor. */
 static int call_fixed(int fd, const void *request, size_t len, void *data, size_t size)
 {
-	struct answer answer = { .data = data, .size = size };
+	struct answer answer = {.data = data, .size = size};
 	int r = call(fd, request, len, &answer);
 
 	closep(&answer.fd);
@@ -105,10 +110,10 @@ static int call_fixed(int fd, const void *request, size_t len, void *data, size_
 
 int tl_inspect_process(int fd, uint32_t tgid, struct tl_proc_info *ret_info, int *ret_exe_fd)
 {
-	struct tl_inspect_process_req request = { .type = TL_INSPECT_PROCESS, .tgid = tgid,
-						  .want_exe = ret_exe_fd != NULL };
+	struct tl_inspect_process_req request = {
+		.type = TL_INSPECT_PROCESS, .tgid = tgid, .want_exe = ret_exe_fd != NULL};
 	struct tl_proc_info info;
-	struct answer answer = { .data = &info, .size = sizeof(info) };
+	struct answer answer = {.data = &info, .size = sizeof(info)};
 	int r = call(fd, &request, sizeof(request), &answer);
 	_cleanup_(closep) int exe = r < 0 ? -1 : answer.fd;
 
@@ -124,36 +129,38 @@ int tl_inspect_process(int fd, uint32_t tgid, struct tl_proc_info *ret_info, int
 
 int tl_inspect_pipe_reader(int fd, uint32_t tgid, const struct tl_file_id *file)
 {
-	struct tl_inspect_pipe_req request = { .type = TL_INSPECT_PIPE_READER, .tgid = tgid, .file = *file };
+	struct tl_inspect_pipe_req request = {
+		.type = TL_INSPECT_PIPE_READER, .tgid = tgid, .file = *file};
 
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
 
 int tl_inspect_decide(int fd, const struct tl_file_id *file, enum tl_verdict verdict)
 {
-	struct tl_inspect_decide_req request = { .type = TL_INSPECT_DECIDE, .verdict = verdict, .file = *file };
+	struct tl_inspect_decide_req request = {
+		.type = TL_INSPECT_DECIDE, .verdict = verdict, .file = *file};
 
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
 
 int tl_inspect_ignore_sock(int fd, const struct tl_sock_key *sock)
 {
-	struct tl_inspect_sock_req request = { .type = TL_INSPECT_IGNORE_SOCK, .sock = *sock };
+	struct tl_inspect_sock_req request = {.type = TL_INSPECT_IGNORE_SOCK, .sock = *sock};
 
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
 
 int tl_inspect_set_unit(int fd, uint32_t tgid, uint64_t start_ns, const struct tl_proc *unit)
 {
-	struct tl_inspect_unit_req request = { .type = TL_INSPECT_SET_UNIT, .tgid = tgid, .start_ns = start_ns,
-					       .unit = *unit };
+	struct tl_inspect_unit_req request = {
+		.type = TL_INSPECT_SET_UNIT, .tgid = tgid, .start_ns = start_ns, .unit = *unit};
 
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
 
 int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *ret_last)
 {
-	struct tl_inspect_file_req request = { .type = TL_INSPECT_FORGET, .file = *file };
+	struct tl_inspect_file_req request = {.type = TL_INSPECT_FORGET, .file = *file};
 	struct tl_stream last;
 	int r = call_fixed(fd, &request, sizeof(request), &last, sizeof(last));
 
@@ -164,7 +171,7 @@ int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *r
 
 int tl_inspect_stream(int fd, const struct tl_file_id *file, struct tl_stream *ret)
 {
-	struct tl_inspect_file_req request = { .type = TL_INSPECT_STREAM, .file = *file };
+	struct tl_inspect_file_req request = {.type = TL_INSPECT_STREAM, .file = *file};
 	struct tl_stream stream;
 	int r = call_fixed(fd, &request, sizeof(request), &stream, sizeof(stream));
 
@@ -175,7 +182,7 @@ int tl_inspect_stream(int fd, const struct tl_file_id *file, struct tl_stream *r
 
 int tl_inspect_stats(int fd, struct tl_stats *ret_stats)
 {
-	struct tl_inspect_plain_req request = { .type = TL_INSPECT_STATS };
+	struct tl_inspect_plain_req request = {.type = TL_INSPECT_STATS};
 	struct tl_stats stats;
 	int r = call_fixed(fd, &request, sizeof(request), &stats, sizeof(stats));
 
@@ -186,7 +193,7 @@ int tl_inspect_stats(int fd, struct tl_stats *ret_stats)
 
 int tl_inspect_scan(int fd)
 {
-	struct tl_inspect_plain_req request = { .type = TL_INSPECT_SCAN };
+	struct tl_inspect_plain_req request = {.type = TL_INSPECT_SCAN};
 
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
@@ -194,8 +201,9 @@ int tl_inspect_scan(int fd)
 int tl_inspect_streams(int fd, uint32_t *cursor, struct tl_stream_row *rows, size_t max)
 {
 	size_t n = max < TL_INSPECT_ROWS_MAX ? max : TL_INSPECT_ROWS_MAX;
-	struct tl_inspect_streams_req request = { .type = TL_INSPECT_STREAMS, .cursor = *cursor, .max = (uint32_t)n };
-	struct answer answer = { .data = rows, .size = n * sizeof(*rows) };
+	struct tl_inspect_streams_req request = {
+		.type = TL_INSPECT_STREAMS, .cursor = *cursor, .max = (uint32_t)n};
+	struct answer answer = {.data = rows, .size = n * sizeof(*rows)};
 	int r = call(fd, &request, sizeof(request), &answer);
 
 	closep(&answer.fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes over the pair between worker and inspector: one SOCK_SEQPACKET message a request, one a reply. Each type of
- * request has one size; another size is refused. Both ends are one build: no version. Private to inspector*.c. */
+/* What goes over the pair between worker and inspector: one SOCK_SEQPACKET message a request, one a
+ * reply. Each type of request has one size; another size is refused. Both ends are one build: no
+ * version. Private to inspector*.c. */
 #ifndef TL_AGENT_INSPECTOR_PROTO_H
 #define TL_AGENT_INSPECTOR_PROTO_H
 
@@ -12,11 +13,11 @@ enum tl_inspect_type {
 	TL_INSPECT_DECIDE,
 	TL_INSPECT_IGNORE_SOCK,
 	TL_INSPECT_SET_UNIT,
-	TL_INSPECT_FORGET,      /* -> struct tl_stream */
-	TL_INSPECT_STREAM,      /* -> struct tl_stream */
-	TL_INSPECT_STATS,       /* -> struct tl_stats */
-	TL_INSPECT_SCAN,        /* result: how many are selected */
-	TL_INSPECT_STREAMS,     /* -> rows; result: how many, 0 at the end */
+	TL_INSPECT_FORGET,  /* -> struct tl_stream */
+	TL_INSPECT_STREAM,  /* -> struct tl_stream */
+	TL_INSPECT_STATS,   /* -> struct tl_stats */
+	TL_INSPECT_SCAN,    /* result: how many are selected */
+	TL_INSPECT_STREAMS, /* -> rows; result: how many, 0 at the end */
 	TL_INSPECT_TYPES
 };
 
@@ -74,7 +75,7 @@ union tl_inspect_request {
 /* Begins every reply; the data follows. */
 struct tl_inspect_reply {
 	int32_t result; /* negative errno, or what the call returns */
-	uint32_t len;   /* bytes of data */
+	uint32_t len;	/* bytes of data */
 };
 
 #define TL_INSPECT_DATA_MAX (TL_INSPECT_MAX - sizeof(struct tl_inspect_reply))

@@ -10,26 +10,26 @@
 enum seen_state {
 	SEEN_OTHER = 0, /* nothing wants it */
 	SEEN_SELECTED,
-	SEEN_EXCLUDED,  /* by its name; denied as long as it has it */
-	SEEN_DENIED,    /* one of ours */
-	SEEN_KERNEL,    /* a kernel thread, or ended */
+	SEEN_EXCLUDED, /* by its name; denied as long as it has it */
+	SEEN_DENIED,   /* one of ours */
+	SEEN_KERNEL,   /* a kernel thread, or ended */
 };
 
 struct seen {
 	uint64_t start_ns;
-	uint32_t round;  /* last scan that listed it */
-	uint16_t looks;  /* up to TL_SCAN_YOUNG */
-	uint8_t state;   /* enum seen_state */
+	uint32_t round; /* last scan that listed it */
+	uint16_t looks; /* up to TL_SCAN_YOUNG */
+	uint8_t state;	/* enum seen_state */
 	uint8_t pad;
 };
 
 struct tl_scan {
 	const struct tl_inspector_options *options; /* borrowed */
-	int proc;                                   /* borrowed */
-	unsigned needs;                             /* TL_NEED_* */
+	int proc;				    /* borrowed */
+	unsigned needs;				    /* TL_NEED_* */
 	struct tl_cgroup_mounts mounts;
-	struct tl_map *seen;                        /* uint32_t pid -> struct seen */
-	struct tl_map *groups;                      /* uint64_t cgroup id -> uint8_t, those selected */
+	struct tl_map *seen;   /* uint32_t pid -> struct seen */
+	struct tl_map *groups; /* uint64_t cgroup id -> uint8_t, those selected */
 	uint32_t round;
 	bool thorough;
 	int n_selected;
@@ -53,7 +53,8 @@ static int deny_ours(struct tl_scan *scan, struct tl_error *error)
 	for (size_t i = 0; r >= 0 && i < options->n_denied; i++)
 		r = tl_capture_select(options->capture, (uint32_t)options->denied[i], TL_DENIED);
 	if (r < 0)
-		return tl_error_set(error, r, "cannot keep tapline's own processes out: %s", strerror(-r));
+		return tl_error_set(error, r, "cannot keep tapline's own processes out: %s",
+				    strerror(-r));
 	return 0;
 }
 
@@ -95,7 +96,8 @@ const struct tl_cgroup_mounts *tl_scan_mounts(const struct tl_scan *scan)
 	return &scan->mounts;
 }
 
-/* Selects a matching process's whole control group, so that what starts in it is captured from its first byte on. */
+/* Selects a matching process's whole control group, so that what starts in it is captured from its
+ * first byte on. */
 static void select_group(struct tl_scan *scan, const struct tl_cgroup *cgroup)
 {
 	uint64_t id = tl_cgroup_id(&scan->mounts, cgroup);
@@ -125,7 +127,7 @@ static bool select_process(struct tl_scan *scan, uint32_t pid, uint64_t start_ns
 static bool is_wanted(struct tl_scan *scan, uint32_t pid, const struct tl_procfs_stat *stat)
 {
 	const struct tl_selectors *selectors = scan->options->selectors;
-	struct tl_candidate candidate = { .pid = pid, .comm = stat->comm };
+	struct tl_candidate candidate = {.pid = pid, .comm = stat->comm};
 	struct tl_cgroup cgroup;
 	char exe[4096];
 
@@ -144,7 +146,8 @@ static bool is_wanted(struct tl_scan *scan, uint32_t pid, const struct tl_procfs
 }
 
 /* Decides about one process of this start time. */
-static enum seen_state judge(struct tl_scan *scan, uint32_t pid, const struct tl_procfs_stat *stat, enum seen_state before)
+static enum seen_state judge(struct tl_scan *scan, uint32_t pid, const struct tl_procfs_stat *stat,
+			     enum seen_state before)
 {
 	struct tl_capture *capture = scan->options->capture;
 	bool wanted;
@@ -165,21 +168,22 @@ static enum seen_state judge(struct tl_scan *scan, uint32_t pid, const struct tl
 
 static bool is_due(const struct tl_scan *scan, const struct seen *seen, uint32_t pid)
 {
-	return scan->thorough || seen->looks < TL_SCAN_YOUNG || (scan->round + pid) % TL_SCAN_STRIDE == 0;
+	return scan->thorough || seen->looks < TL_SCAN_YOUNG ||
+	       (scan->round + pid) % TL_SCAN_STRIDE == 0;
 }
 
 static int look(void *arg, uint32_t pid)
 {
 	struct tl_scan *scan = arg;
 	struct tl_procfs_stat stat;
-	struct seen unremembered = { 0 };
+	struct seen unremembered = {0};
 	struct seen *seen = tl_map_put(scan->seen, &pid, NULL);
 
 	if (!seen)
 		seen = &unremembered;
 	/* Absent from a listing since: another process. */
 	if (seen->round + 1 != scan->round)
-		*seen = (struct seen){ 0 };
+		*seen = (struct seen){0};
 	seen->round = scan->round;
 	if (is_due(scan, seen, pid)) {
 		if (tl_procfs_stat(scan->proc, pid, &stat) < 0) {
@@ -187,11 +191,12 @@ static int look(void *arg, uint32_t pid)
 			return 0;
 		}
 		if (seen->start_ns != stat.start_ns)
-			*seen = (struct seen){ .start_ns = stat.start_ns, .round = scan->round };
+			*seen = (struct seen){.start_ns = stat.start_ns, .round = scan->round};
 		seen->looks += seen->looks < TL_SCAN_YOUNG;
 		seen->state = (uint8_t)judge(scan, pid, &stat, (enum seen_state)seen->state);
 	}
-	if (seen->state == SEEN_SELECTED || (seen->state == SEEN_OTHER && scan->options->selectors->all))
+	if (seen->state == SEEN_SELECTED ||
+	    (seen->state == SEEN_OTHER && scan->options->selectors->all))
 		scan->n_selected++;
 	return 0;
 }

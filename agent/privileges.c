@@ -56,7 +56,8 @@ int tl_drop_privileges(struct tl_error *error)
 		return failed(error, errno, "no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failed(error, errno, "dumpable");
-	/* TERM, not KILL: the worker may still append what it has. Changes of credentials clear it, so it comes last. */
+	/* TERM, not KILL: the worker may still append what it has. Changes of credentials clear it,
+	 * so it comes last. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0)
 		return failed(error, errno, "parent death signal");
 	return 0;
@@ -88,8 +89,8 @@ static bool in_user_namespace(void)
 
 	if (read_text("/proc/self/uid_map", text, sizeof(text)) == 0)
 		return false;
-	return sscanf(text, "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 || outside != 0 ||
-	       count != UINT32_MAX;
+	return sscanf(text, "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 ||
+	       outside != 0 || count != UINT32_MAX;
 }
 
 static int check_lockdown(struct tl_error *error)
@@ -100,8 +101,10 @@ static int check_lockdown(struct tl_error *error)
 	(void)read_text("/sys/kernel/security/lockdown", text, sizeof(text));
 	if (!strstr(text, "[confidentiality]"))
 		return 0;
-	return tl_error_set(error, -EPERM, "the kernel is locked down (lockdown=confidentiality): no BPF program may "
-			    "read memory; boot with lockdown=integrity or none");
+	return tl_error_set(
+		error, -EPERM,
+		"the kernel is locked down (lockdown=confidentiality): no BPF program may "
+		"read memory; boot with lockdown=integrity or none");
 }
 
 int tl_check_privileges(struct tl_error *error)
@@ -111,25 +114,30 @@ int tl_check_privileges(struct tl_error *error)
 		bool or_admin; /* CAP_SYS_ADMIN has it too */
 		const char *name, *what_for;
 	} needed[] = {
-		{ CAP_BPF, true, "CAP_BPF", "to load BPF programs" },
-		{ CAP_PERFMON, true, "CAP_PERFMON", "to attach them to system calls" },
-		{ CAP_SYS_PTRACE, false, "CAP_SYS_PTRACE", "to tell other users' processes apart" },
-		{ CAP_DAC_READ_SEARCH, false, "CAP_DAC_READ_SEARCH", "to read their executables" },
+		{CAP_BPF, true, "CAP_BPF", "to load BPF programs"},
+		{CAP_PERFMON, true, "CAP_PERFMON", "to attach them to system calls"},
+		{CAP_SYS_PTRACE, false, "CAP_SYS_PTRACE", "to tell other users' processes apart"},
+		{CAP_DAC_READ_SEARCH, false, "CAP_DAC_READ_SEARCH", "to read their executables"},
 	};
 	_cleanup_(cap_freep) cap_t mine = cap_get_proc();
 
 	if (!mine)
-		return tl_error_set(error, -errno, "cannot read our own capabilities: %s", strerror(errno));
+		return tl_error_set(error, -errno, "cannot read our own capabilities: %s",
+				    strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
 		if (has(mine, needed[i].cap) || (needed[i].or_admin && has(mine, CAP_SYS_ADMIN)))
 			continue;
-		return tl_error_set(error, -EPERM, "%s is missing, needed %s: run as root (sudo), or grant it: setcap "
-				    "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep on the tapline "
-				    "program, or AmbientCapabilities= in its unit",
-				    needed[i].name, needed[i].what_for);
+		return tl_error_set(
+			error, -EPERM,
+			"%s is missing, needed %s: run as root (sudo), or grant it: setcap "
+			"cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep on the tapline "
+			"program, or AmbientCapabilities= in its unit",
+			needed[i].name, needed[i].what_for);
 	}
 	if (in_user_namespace())
-		return tl_error_set(error, -EPERM, "this is root of a user namespace (a rootless container?), which "
-				    "may not load BPF: run tapline as root of the host");
+		return tl_error_set(
+			error, -EPERM,
+			"this is root of a user namespace (a rootless container?), which "
+			"may not load BPF: run tapline as root of the host");
 	return check_lockdown(error);
 }

@@ -26,7 +26,8 @@ static int gone(int e)
 	return e == ENOENT || e == ESRCH ? -ESRCH : -e;
 }
 
-/* Reads a small file of a process, NUL-terminated, cut at the size. Returns its length or -errno. */
+/* Reads a small file of a process, NUL-terminated, cut at the size. Returns its length or -errno.
+ */
 static ssize_t read_small(int proc, uint32_t pid, const char *name, char *out, size_t size)
 {
 	_cleanup_(closep) int fd = -1;
@@ -63,7 +64,7 @@ static uint64_t tick_ns(void)
 
 int tl_procfs_stat(int proc, uint32_t pid, struct tl_procfs_stat *ret)
 {
-	struct tl_procfs_stat stat = { 0 };
+	struct tl_procfs_stat stat = {0};
 	unsigned long long ticks;
 	char text[1024], *open, *close;
 	unsigned flags;
@@ -79,7 +80,8 @@ int tl_procfs_stat(int proc, uint32_t pid, struct tl_procfs_stat *ret)
 	*close = '\0';
 	snprintf(stat.comm, sizeof(stat.comm), "%s", open + 1);
 	/* Fields 3 state, 4 ppid, 9 flags, 22 starttime. */
-	if (sscanf(close + 1, " %c %u %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+	if (sscanf(close + 1,
+		   " %c %u %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
 		   &stat.state, &stat.ppid, &flags, &ticks) != 4)
 		return -EBADMSG;
 	stat.kernel_thread = flags & PF_KTHREAD;
@@ -103,7 +105,7 @@ static const char *status_line(const char *text, const char *key)
 
 int tl_procfs_status(int proc, uint32_t pid, struct tl_procfs_status *ret)
 {
-	struct tl_procfs_status status = { .tgid = pid, .vpid = pid };
+	struct tl_procfs_status status = {.tgid = pid, .vpid = pid};
 	const char *line;
 	char text[4096];
 	ssize_t n = read_small(proc, pid, "status", text, sizeof(text));
@@ -116,7 +118,8 @@ int tl_procfs_status(int proc, uint32_t pid, struct tl_procfs_status *ret)
 	line = status_line(text, "Uid");
 	if (!line || sscanf(line, "%u", &status.uid) != 1)
 		return -EBADMSG;
-	/* One number per nested namespace, ours first; the line is missing without CONFIG_PID_NS. */
+	/* One number per nested namespace, ours first; the line is missing without CONFIG_PID_NS.
+	 */
 	line = status_line(text, "NSpid");
 	for (int used; line && sscanf(line, " %u%n", &status.vpid, &used) == 1; line += used)
 		if (line[used] == '\n')
@@ -141,7 +144,8 @@ int tl_procfs_exe(int proc, uint32_t pid, char *out, size_t size)
 	if (n < 0)
 		return gone(errno);
 	target[n] = '\0';
-	if ((size_t)n > sizeof(deleted) - 1 && strcmp(target + n - (sizeof(deleted) - 1), deleted) == 0)
+	if ((size_t)n > sizeof(deleted) - 1 &&
+	    strcmp(target + n - (sizeof(deleted) - 1), deleted) == 0)
 		target[n - (ssize_t)(sizeof(deleted) - 1)] = '\0';
 	snprintf(out, size, "%.*s", (int)size - 1, target);
 	return 0;
@@ -182,7 +186,8 @@ static void read_cmdline(int proc, uint32_t pid, char *out, size_t size)
 			out[i] = ' ';
 }
 
-static void read_cgroup(int proc, uint32_t pid, const struct tl_cgroup_mounts *mounts, struct tl_proc_info *info)
+static void read_cgroup(int proc, uint32_t pid, const struct tl_cgroup_mounts *mounts,
+			struct tl_proc_info *info)
 {
 	struct tl_cgroup cgroup;
 
@@ -194,9 +199,10 @@ static void read_cgroup(int proc, uint32_t pid, const struct tl_cgroup_mounts *m
 		info->cgroup_id = tl_cgroup_id(mounts, &cgroup);
 }
 
-int tl_procfs_info(int proc, uint32_t pid, const struct tl_cgroup_mounts *mounts, struct tl_proc_info *ret)
+int tl_procfs_info(int proc, uint32_t pid, const struct tl_cgroup_mounts *mounts,
+		   struct tl_proc_info *ret)
 {
-	struct tl_proc_info info = { .tgid = pid, .vpid = pid };
+	struct tl_proc_info info = {.tgid = pid, .vpid = pid};
 	struct tl_procfs_stat stat, again;
 	struct tl_procfs_status status;
 	int r;
@@ -214,9 +220,10 @@ int tl_procfs_info(int proc, uint32_t pid, const struct tl_cgroup_mounts *mounts
 	(void)tl_procfs_exe(proc, pid, info.exe, sizeof(info.exe));
 	read_cmdline(proc, pid, info.cmdline, sizeof(info.cmdline));
 	read_cgroup(proc, pid, mounts, &info);
-	/* All of it must be of one process: the number may have been given to another meanwhile. A zombie has lost what
-	 * tells it apart. */
-	if (tl_procfs_stat(proc, pid, &again) < 0 || again.start_ns != stat.start_ns || again.state == 'Z')
+	/* All of it must be of one process: the number may have been given to another meanwhile. A
+	 * zombie has lost what tells it apart. */
+	if (tl_procfs_stat(proc, pid, &again) < 0 || again.start_ns != stat.start_ns ||
+	    again.state == 'Z')
 		return -ESRCH;
 	*ret = info;
 	return 0;
@@ -299,7 +306,8 @@ static bool is_file(int dir, const char *name, const struct tl_file_id *file)
 	       (major(st.st_dev) << 20 | minor(st.st_dev)) == file->dev;
 }
 
-int tl_procfs_pipe_ends(int proc, uint32_t pid, const struct tl_file_id *file, bool *ret_reads, bool *ret_writes)
+int tl_procfs_pipe_ends(int proc, uint32_t pid, const struct tl_file_id *file, bool *ret_reads,
+			bool *ret_writes)
 {
 	_cleanup_(closedirp) DIR *dir = NULL;
 	bool reads = false, writes = false;

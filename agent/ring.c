@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The BPF ring buffer, read by hand.
  *
- * The kernel gives three regions of the map: a page with the consumer position (ours to write), a page with the producer
- * position, and the data, mapped twice in a row so that a record that wraps is still contiguous
- * (kernel/bpf/ringbuf.c). Positions only grow; a position modulo the size is the offset in the data. A record is an 8-byte
- * header (length with a BUSY and a DISCARD bit) and its bytes, padded to 8. BUSY is cleared with release semantics when
- * the record is complete; we stop at the first busy one, which keeps the reservation order.
+ * The kernel gives three regions of the map: a page with the consumer position (ours to write), a
+ * page with the producer position, and the data, mapped twice in a row so that a record that wraps
+ * is still contiguous (kernel/bpf/ringbuf.c). Positions only grow; a position modulo the size is
+ * the offset in the data. A record is an 8-byte header (length with a BUSY and a DISCARD bit) and
+ * its bytes, padded to 8. BUSY is cleared with release semantics when the record is complete; we
+ * stop at the first busy one, which keeps the reservation order.
  *
- * Two cursors: `read` walks the records, the consumer position in the shared page frees them. libbpf's own reader moves the
- * shared one after each callback; ours moves it only when the events' effects are in the local log, so that a reader killed
- * at any instant finds them again.
+ * Two cursors: `read` walks the records, the consumer position in the shared page frees them.
+ * libbpf's own reader moves the shared one after each callback; ours moves it only when the events'
+ * effects are in the local log, so that a reader killed at any instant finds them again.
  *
- * Wake-ups: the map's file is readable whenever anything is unread, which would turn every poll into a busy loop
- * (unreleased events count as unread). An edge-triggered epoll in front of it reports forced wake-ups only. */
+ * Wake-ups: the map's file is readable whenever anything is unread, which would turn every poll
+ * into a busy loop (unreleased events count as unread). An edge-triggered epoll in front of it
+ * reports forced wake-ups only. */
 #include "agent/ring.h"
 
 #include <string.h>
@@ -28,14 +30,14 @@
 
 struct tl_ring {
 	struct tl_ring_perf *perf; /* not NULL: everything below but epoll is unused */
-	uint64_t *consumer;        /* shared with the kernel, ours to write */
+	uint64_t *consumer;	   /* shared with the kernel, ours to write */
 	const uint64_t *producer;  /* shared, read-only */
 	const char *data;
-	uint64_t mask;             /* size - 1 */
-	uint64_t read;             /* cursor: position of the next record to look at */
-	uint64_t limit;            /* producer position as last seen: all before it is reserved */
+	uint64_t mask;	/* size - 1 */
+	uint64_t read;	/* cursor: position of the next record to look at */
+	uint64_t limit; /* producer position as last seen: all before it is reserved */
 	size_t page;
-	int epoll;                 /* -1 when the descriptor cannot be polled */
+	int epoll; /* -1 when the descriptor cannot be polled */
 };
 
 static struct tl_metric malformed = {
@@ -52,7 +54,7 @@ void tl_ring_count_malformed(void)
 bool tl_event_fits(const struct tl_event *event, size_t size)
 {
 	static const size_t head[] = {
-		[TL_EV_LOG] = sizeof(struct tl_ev_log),   [TL_EV_FILE] = sizeof(struct tl_ev_file),
+		[TL_EV_LOG] = sizeof(struct tl_ev_log),	  [TL_EV_FILE] = sizeof(struct tl_ev_file),
 		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
 		[TL_EV_PROC] = sizeof(struct tl_ev_proc),
 	};
@@ -65,11 +67,12 @@ bool tl_event_fits(const struct tl_event *event, size_t size)
 	return size >= head[event->type] && event->len <= size - head[event->type];
 }
 
-/* Adds the descriptors to an edge-triggered epoll; without one the caller's timer is all there is. */
+/* Adds the descriptors to an edge-triggered epoll; without one the caller's timer is all there is.
+ */
 static int open_epoll(const struct tl_capture_fds *fds)
 {
 	_cleanup_(closep) int epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
 	struct epoll_event pending;
 
 	if (epoll < 0)
@@ -98,7 +101,8 @@ static int map_ring(struct tl_ring *ring, const struct tl_capture_fds *fds, stru
 
 	ring->page = (size_t)sysconf(_SC_PAGESIZE);
 	if (size < ring->page || (size & (size - 1)) != 0)
-		return tl_error_set(error, -EINVAL, "a ring of %llu bytes is not a power of two of pages",
+		return tl_error_set(error, -EINVAL,
+				    "a ring of %llu bytes is not a power of two of pages",
 				    (unsigned long long)size);
 	ring->mask = size - 1;
 	p = mmap(NULL, ring->page, PROT_READ | PROT_WRITE, MAP_SHARED, fds->ring, 0);
@@ -117,7 +121,8 @@ static int map_ring(struct tl_ring *ring, const struct tl_capture_fds *fds, stru
 	return 0;
 }
 
-int tl_ring_open(const struct tl_capture_fds *fds, struct tl_ring **ret_ring, struct tl_error *error)
+int tl_ring_open(const struct tl_capture_fds *fds, struct tl_ring **ret_ring,
+		 struct tl_error *error)
 {
 	_cleanup_(tl_ring_closep) struct tl_ring *ring = calloc(1, sizeof(*ring));
 	int r;
@@ -150,7 +155,8 @@ void tl_ring_close(struct tl_ring *ring)
 	free(ring);
 }
 
-/* Looks at the record under the cursor: its header, or 0 when nothing finished is there (no record is 0 bytes long). */
+/* Looks at the record under the cursor: its header, or 0 when nothing finished is there (no record
+ * is 0 bytes long). */
 static uint32_t peek(struct tl_ring *ring)
 {
 	uint32_t header;
@@ -204,7 +210,8 @@ void tl_ring_release(struct tl_ring *ring)
 	else
 		/* Release: the kernel may overwrite the records once it sees this. */
 		__atomic_store_n(ring->consumer, ring->read, __ATOMIC_RELEASE);
-	/* A wake-up taken here was for events that are read; for one that came just now the caller's timer is soon enough. */
+	/* A wake-up taken here was for events that are read; for one that came just now the
+	 * caller's timer is soon enough. */
 	if (ring->epoll >= 0)
 		(void)epoll_wait(ring->epoll, &pending, 1, 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tl_ring: our own consumer of the BPF ring buffer, and of per-CPU perf buffers behind the same calls. Events are read in
  * place; the consumer position moves only on tl_ring_release, after the events' effects are in the local log: a killed
- * reader finds them again. Needs no capability, only the file descriptors. One thread. */
+ * reader finds them again. Needs only the file descriptors; opening perf buffers larger than the locked memory limit also takes
+ * CAP_IPC_LOCK (open before tl_drop_privileges), reading takes nothing. One thread. */
 #ifndef TL_AGENT_RING_H
 #define TL_AGENT_RING_H
 

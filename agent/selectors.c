@@ -7,9 +7,9 @@
 #include "agent/procfs.h"
 #include "userspace/base/text.h"
 
-#define COMM_MAX 15                          /* TASK_COMM_LEN without its NUL */
-#define CONTAINER_MIN 12                     /* hex digits of a container id that people see */
-#define INIT_PID_NS "pid:[4026531836]"       /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
+#define COMM_MAX 15		       /* TASK_COMM_LEN without its NUL */
+#define CONTAINER_MIN 12	       /* hex digits of a container id that people see */
+#define INIT_PID_NS "pid:[4026531836]" /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
 unsigned tl_selectors_needs(const struct tl_selectors *selectors)
 {
@@ -27,7 +27,8 @@ static bool comm_fits(const char *pattern, const char *comm)
 	if (tl_glob_match(pattern, comm))
 		return true;
 	/* The whole name of a program whose comm was cut. */
-	return strlen(comm) == COMM_MAX && !strpbrk(pattern, "*?") && strncmp(pattern, comm, COMM_MAX) == 0;
+	return strlen(comm) == COMM_MAX && !strpbrk(pattern, "*?") &&
+	       strncmp(pattern, comm, COMM_MAX) == 0;
 }
 
 static bool exe_fits(const char *pattern, const char *exe)
@@ -85,7 +86,8 @@ bool tl_selectors_match_cgroup(const struct tl_selectors *selectors, const struc
 		if (selectors->n_containers == 0 || !tl_cgroup_container(path, id))
 			continue;
 		for (size_t i = 0; i < selectors->n_containers; i++)
-			if (strncmp(id, selectors->containers[i], strlen(selectors->containers[i])) == 0)
+			if (strncmp(id, selectors->containers[i],
+				    strlen(selectors->containers[i])) == 0)
 				return true;
 	}
 	return false;
@@ -124,7 +126,8 @@ static int find_inner(void *arg, uint32_t pid)
 	struct tl_procfs_status status;
 	struct inner *inner = arg;
 
-	if (tl_procfs_status(inner->proc, pid, &status) < 0 || status.vpid != inner->wanted || pid == inner->wanted)
+	if (tl_procfs_status(inner->proc, pid, &status) < 0 || status.vpid != inner->wanted ||
+	    pid == inner->wanted)
 		return 0;
 	inner->pid = pid;
 	return 1;
@@ -132,15 +135,21 @@ static int find_inner(void *arg, uint32_t pid)
 
 static int pid_gone(int proc, uint32_t pid, struct tl_error *error)
 {
-	struct inner inner = { .proc = proc, .wanted = pid };
+	struct inner inner = {.proc = proc, .wanted = pid};
 	struct tl_procfs_stat stat;
 
-	if (tl_procfs_each(proc, find_inner, &inner) == 1 && tl_procfs_stat(proc, inner.pid, &stat) == 0)
-		return tl_error_set(error, -ESRCH, "there is no process %u on this host; inside a container or pid "
-				    "namespace %u is process %u (%s): use --pid %u if that is meant",
-				    pid, pid, inner.pid, stat.comm, inner.pid);
-	return tl_error_set(error, -ESRCH, "there is no process %u: it has ended, or the number is wrong; --comm or "
-			    "--exe also find processes that start later", pid);
+	if (tl_procfs_each(proc, find_inner, &inner) == 1 &&
+	    tl_procfs_stat(proc, inner.pid, &stat) == 0)
+		return tl_error_set(
+			error, -ESRCH,
+			"there is no process %u on this host; inside a container or pid "
+			"namespace %u is process %u (%s): use --pid %u if that is meant",
+			pid, pid, inner.pid, stat.comm, inner.pid);
+	return tl_error_set(
+		error, -ESRCH,
+		"there is no process %u: it has ended, or the number is wrong; --comm or "
+		"--exe also find processes that start later",
+		pid);
 }
 
 static int check_pid(int proc, uint32_t pid, struct tl_error *error)
@@ -153,22 +162,27 @@ static int check_pid(int proc, uint32_t pid, struct tl_error *error)
 	if (tl_procfs_stat(proc, pid, &stat) < 0 || tl_procfs_status(proc, pid, &status) < 0)
 		return pid_gone(proc, pid, error);
 	if (status.tgid != pid)
-		return tl_error_set(error, -EINVAL, "%u is a thread of process %u: use --pid %u", pid, status.tgid,
-				    status.tgid);
+		return tl_error_set(error, -EINVAL, "%u is a thread of process %u: use --pid %u",
+				    pid, status.tgid, status.tgid);
 	if (stat.kernel_thread)
-		return tl_error_set(error, -EINVAL, "process %u (%s) is a kernel thread: it writes no logs", pid,
+		return tl_error_set(error, -EINVAL,
+				    "process %u (%s) is a kernel thread: it writes no logs", pid,
 				    stat.comm);
 	if (stat.state == 'Z' || stat.state == 'X')
-		return tl_error_set(error, -ESRCH, "process %u (%s) has ended already; only its parent has not "
-				    "collected it yet", pid, stat.comm);
+		return tl_error_set(error, -ESRCH,
+				    "process %u (%s) has ended already; only its parent has not "
+				    "collected it yet",
+				    pid, stat.comm);
 	return 0;
 }
 
-static int check_patterns(const char *const *patterns, size_t n, const char *flag, struct tl_error *error)
+static int check_patterns(const char *const *patterns, size_t n, const char *flag,
+			  struct tl_error *error)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!patterns[i][0])
-			return tl_error_set(error, -EINVAL, "%s is empty: it would match nothing", flag);
+			return tl_error_set(error, -EINVAL, "%s is empty: it would match nothing",
+					    flag);
 	return 0;
 }
 
@@ -179,9 +193,11 @@ static int check_containers(const struct tl_selectors *selectors, struct tl_erro
 		size_t len = strlen(id);
 
 		if (len < CONTAINER_MIN || len > 64 || strspn(id, "0123456789abcdef") != len)
-			return tl_error_set(error, -EINVAL, "--container %s is not a container id: give its first %d "
-					    "hex digits or more (`docker ps` or `crictl ps` show them)", id,
-					    CONTAINER_MIN);
+			return tl_error_set(
+				error, -EINVAL,
+				"--container %s is not a container id: give its first %d "
+				"hex digits or more (`docker ps` or `crictl ps` show them)",
+				id, CONTAINER_MIN);
 	}
 	return 0;
 }
@@ -196,9 +212,12 @@ static int check_namespace(int proc, struct tl_error *error)
 	ns[n] = '\0';
 	if (strcmp(ns, INIT_PID_NS) == 0)
 		return 0;
-	return tl_error_set(error, -ENOTSUP, "tapline runs in a pid namespace of its own, where processes have other "
-			    "numbers than in the kernel: run it on the host, or in a container with the host's pid "
-			    "namespace (docker run --pid=host, hostPID: true)");
+	return tl_error_set(
+		error, -ENOTSUP,
+		"tapline runs in a pid namespace of its own, where processes have other "
+		"numbers than in the kernel: run it on the host, or in a container with the host's "
+		"pid "
+		"namespace (docker run --pid=host, hostPID: true)");
 }
 
 int tl_selectors_check(const struct tl_selectors *selectors, struct tl_error *error)

@@ -8,36 +8,53 @@
 
 /* How an interpreter's command line is read. Options not listed take no value of their own. */
 struct interpreter {
-	const char *name;         /* base name of the executable; a version may follow (python3.11) */
-	const char *with_value;   /* options whose value is the next word, each between spaces */
-	const char *inline_code;  /* options that bring the program with them: there is no script */
-	const char *module;       /* option whose value is a module's name, or NULL */
-	const char *archive;      /* option whose value is the program's file, or NULL */
-	const char *verbs;        /* words that may stand before the script, or NULL */
-	bool class_names;         /* the first word is a class: its last part is the name */
+	const char *name;	/* base name of the executable; a version may follow (python3.11) */
+	const char *with_value; /* options whose value is the next word, each between spaces */
+	const char *inline_code; /* options that bring the program with them: there is no script */
+	const char *module;	 /* option whose value is a module's name, or NULL */
+	const char *archive;	 /* option whose value is the program's file, or NULL */
+	const char *verbs;	 /* words that may stand before the script, or NULL */
+	bool class_names;	 /* the first word is a class: its last part is the name */
 };
 
 static const struct interpreter interpreters[] = {
-	{ .name = "python", .with_value = " -W -X --check-hash-based-pycs ", .inline_code = " -c ", .module = "-m" },
-	{ .name = "pypy", .with_value = " -W -X ", .inline_code = " -c ", .module = "-m" },
-	{ .name = "nodejs", .with_value = " -r --require --import -C ", .inline_code = " -e -p --eval --print " },
-	{ .name = "node", .with_value = " -r --require --import -C ", .inline_code = " -e -p --eval --print " },
-	{ .name = "deno", .with_value = " -c --config ", .inline_code = " eval ", .verbs = " run serve " },
-	{ .name = "bun", .with_value = " -r --preload ", .inline_code = " -e ", .verbs = " run " },
-	{ .name = "java", .with_value = " -cp -classpath --class-path -p --module-path --add-modules --add-opens ",
-	  .inline_code = " ", .module = "-m", .archive = "-jar", .class_names = true },
-	{ .name = "dotnet", .with_value = " --fx-version --depsfile --runtimeconfig ", .inline_code = " ",
-	  .verbs = " exec " },
-	{ .name = "ruby", .with_value = " -I -r -C ", .inline_code = " -e " },
-	{ .name = "perl", .with_value = " -I ", .inline_code = " -e -E " },
-	{ .name = "php", .with_value = " -d -c -S -t ", .inline_code = " -r ", .archive = "-f" },
-	{ .name = "bash", .with_value = " -O -o --rcfile ", .inline_code = " -c " },
-	{ .name = "dash", .with_value = " -o ", .inline_code = " -c " },
-	{ .name = "sh", .with_value = " -o ", .inline_code = " -c " },
+	{.name = "python",
+	 .with_value = " -W -X --check-hash-based-pycs ",
+	 .inline_code = " -c ",
+	 .module = "-m"},
+	{.name = "pypy", .with_value = " -W -X ", .inline_code = " -c ", .module = "-m"},
+	{.name = "nodejs",
+	 .with_value = " -r --require --import -C ",
+	 .inline_code = " -e -p --eval --print "},
+	{.name = "node",
+	 .with_value = " -r --require --import -C ",
+	 .inline_code = " -e -p --eval --print "},
+	{.name = "deno",
+	 .with_value = " -c --config ",
+	 .inline_code = " eval ",
+	 .verbs = " run serve "},
+	{.name = "bun", .with_value = " -r --preload ", .inline_code = " -e ", .verbs = " run "},
+	{.name = "java",
+	 .with_value = " -cp -classpath --class-path -p --module-path --add-modules --add-opens ",
+	 .inline_code = " ",
+	 .module = "-m",
+	 .archive = "-jar",
+	 .class_names = true},
+	{.name = "dotnet",
+	 .with_value = " --fx-version --depsfile --runtimeconfig ",
+	 .inline_code = " ",
+	 .verbs = " exec "},
+	{.name = "ruby", .with_value = " -I -r -C ", .inline_code = " -e "},
+	{.name = "perl", .with_value = " -I ", .inline_code = " -e -E "},
+	{.name = "php", .with_value = " -d -c -S -t ", .inline_code = " -r ", .archive = "-f"},
+	{.name = "bash", .with_value = " -O -o --rcfile ", .inline_code = " -c "},
+	{.name = "dash", .with_value = " -o ", .inline_code = " -c "},
+	{.name = "sh", .with_value = " -o ", .inline_code = " -c "},
 };
 
 /* Application servers: the application is a word "module.path:object". */
-static const char *const servers[] = { "gunicorn", "uvicorn", "hypercorn", "daphne", "waitress-serve" };
+static const char *const servers[] = {"gunicorn", "uvicorn", "hypercorn", "daphne",
+				      "waitress-serve"};
 
 /* Copies, cut at the size. */
 static void put(char *out, size_t size, const char *s)
@@ -107,7 +124,8 @@ static void cut_ending(char *name, bool archive)
 		}
 }
 
-/* Names a program file: its base name without ending, or its folder's where the file is only the entry. */
+/* Names a program file: its base name without ending, or its folder's where the file is only the
+ * entry. */
 static void name_file(const char *path, char *out, size_t size)
 {
 	char copy[512], *base;
@@ -134,8 +152,8 @@ static bool name_application(const char *rest, char *out, size_t size)
 		const char *colon = strchr(word, ':');
 		size_t len = strcspn(word, ".:");
 
-		if (!colon || colon == word || word[0] == '-' || strpbrk(word, "/[@") || len == 0 || len >= size ||
-		    (colon[1] >= '0' && colon[1] <= '9'))
+		if (!colon || colon == word || word[0] == '-' || strpbrk(word, "/[@") || len == 0 ||
+		    len >= size || (colon[1] >= '0' && colon[1] <= '9'))
 			continue;
 		snprintf(out, size, "%.*s", (int)len, word);
 		return true;
@@ -152,7 +170,8 @@ static bool is_server(const char *name)
 }
 
 /* Finds what an interpreter runs; `rest` is its command line behind the first word. */
-static bool name_script(const struct interpreter *interpreter, const char *rest, char *out, size_t size)
+static bool name_script(const struct interpreter *interpreter, const char *rest, char *out,
+			size_t size)
 {
 	char word[512];
 
@@ -190,7 +209,8 @@ static bool name_unit(const char *cgroup, char *out, size_t size)
 	char unit[256];
 	size_t n = 0;
 
-	if (!tl_cgroup_unit(cgroup, unit, sizeof(unit)) || strncmp(unit, "run-u", 5) == 0 || strncmp(unit, "run-r", 5) == 0)
+	if (!tl_cgroup_unit(cgroup, unit, sizeof(unit)) || strncmp(unit, "run-u", 5) == 0 ||
+	    strncmp(unit, "run-r", 5) == 0)
 		return false;
 	unit[strcspn(unit, "@")] = '\0';
 	if (strrchr(unit, '.') && strcmp(strrchr(unit, '.'), ".service") == 0)
@@ -205,7 +225,8 @@ static bool name_unit(const char *cgroup, char *out, size_t size)
 	return n > 0;
 }
 
-void tl_service_name(const struct tl_proc_info *info, const char *own_cgroup, char out[TL_SERVICE_NAME_MAX])
+void tl_service_name(const struct tl_proc_info *info, const char *own_cgroup,
+		     char out[TL_SERVICE_NAME_MAX])
 {
 	const char *program = info->exe[0] ? base_of(info->exe) : info->comm;
 	const struct interpreter *interpreter = find_interpreter(program);

@@ -92,20 +92,26 @@ static __always_inline void tl_log_run(struct tl_hit *h, struct tl_work *w)
 	w->msgs_left = 0;
 }
 
-/* The file's entry, made at first sight; NULL when it is decided to be none of ours, or there is no room. */
+/* The file's entry, made at first sight; NULL, counted, when there is no room or no agent to decide it. */
 static __always_inline struct tl_stream *tl_find_stream(struct tl_hit *h)
 {
 	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id), fresh = {};
 
-	if (s || h->drop)
+	__u32 cause = TL_LOST_MAP_FULL;
+
+	if (s)
 		return s;
-	bpf_map_update_elem(&tl_streams, &h->found.id, &fresh, BPF_NOEXIST);
-	s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
-	if (!s) {
-		__sync_fetch_and_add(&h->stats->lost_events[TL_LOST_MAP_FULL], 1);
-		__sync_fetch_and_add(&h->stats->lost_bytes[TL_LOST_MAP_FULL], h->ret);
+	if (h->drop == 1 + TL_LOST_STALLED) {
+		cause = TL_LOST_STALLED;
+	} else {
+		bpf_map_update_elem(&tl_streams, &h->found.id, &fresh, BPF_NOEXIST);
+		s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
+		if (s)
+			return s;
 	}
-	return s;
+	__sync_fetch_and_add(&h->stats->lost_events[cause], 1);
+	__sync_fetch_and_add(&h->stats->lost_bytes[cause], h->ret);
+	return NULL;
 }
 
 /* Puts the FILE event of a new stream into the ring, before the first LOG event of any CPU. Two CPUs may both do it.
@@ -197,7 +203,7 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 	if (!s || s->verdict == TL_VERDICT_IGNORE)
 		return;
 	s->last_ns = h->now;
-	silent = !s->announced && !h->drop && !tl_announce(h, s);
+	silent = !s->announced && h->drop != 1 + TL_LOST_STALLED && !tl_announce(h, s);
 	if (s->verdict == TL_VERDICT_IGNORE)
 		return;
 	h->stats->seen_calls++;
@@ -205,7 +211,7 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 		__sync_fetch_and_add(&s->seen_bytes, take);
 		h->stats->seen_bytes += take;
 	}
-	if (silent)
+	if (silent && !h->drop)
 		h->drop = 1 + TL_LOST_RING_FULL;
 	/* What a process prints is surely meant to be read: only other files wait for the agent's word with a budget. */
 	if (!h->drop && !h->found.std && s->verdict == TL_VERDICT_UNDECIDED) {

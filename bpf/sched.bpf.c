@@ -94,7 +94,7 @@ int BPF_PROG(tl_proc_exit, struct task_struct *task)
 
 	if (task->signal->live.counter)
 		return 0;
-	if (bpf_map_lookup_elem(&tl_procs, &tgid)) {
+	if (bpf_map_lookup_elem(&tl_procs, &tgid) || tl_is_selected(tgid)) {
 		tl_emit_proc(ctx, task->group_leader, TL_PROC_EXIT, 0);
 		bpf_map_delete_elem(&tl_procs, &tgid);
 	}

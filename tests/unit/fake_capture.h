@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The BPF side as a table in memory: defines the tl_capture functions that the inspector calls, so that the linker does not
- * take the real ones. Include in one test file. State lives in shared memory: the inspector may run in a forked child. */
+/* The BPF side as a table in memory: defines the tl_capture functions that the inspector calls, so
+ * that the linker does not take the real ones. Include in one test file. State lives in shared
+ * memory: the inspector may run in a forked child. */
 #ifndef TL_TESTS_FAKE_CAPTURE_H
 #define TL_TESTS_FAKE_CAPTURE_H
 
@@ -17,8 +18,8 @@ struct fake_capture {
 	uint64_t cgroups[FAKE_CGROUPS];
 	unsigned n_cgroups;
 	bool all;
-	unsigned selects;       /* calls of tl_capture_select */
-	unsigned n_streams;     /* streams with ino 1000 + index */
+	unsigned selects;   /* calls of tl_capture_select */
+	unsigned n_streams; /* streams with ino 1000 + index */
 	struct tl_file_id decided_file;
 	enum tl_verdict decided;
 	struct tl_sock_key ignored;
@@ -30,7 +31,8 @@ struct fake_capture {
 
 static struct fake_capture *fake_capture_new(void)
 {
-	struct fake_capture *fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct fake_capture *fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (fake == MAP_FAILED)
 		return NULL;
@@ -53,12 +55,12 @@ static struct fake_capture *fake_of(const struct tl_capture *capture)
 
 static struct tl_stream fake_stream(unsigned i)
 {
-	return (struct tl_stream){ .seen_bytes = 10 * i, .lost_bytes = i, .verdict = TL_VERDICT_LOG };
+	return (struct tl_stream){.seen_bytes = 10 * i, .lost_bytes = i, .verdict = TL_VERDICT_LOG};
 }
 
 void tl_capture_fds(const struct tl_capture *capture, struct tl_capture_fds *ret_fds)
 {
-	*ret_fds = (struct tl_capture_fds){ .ring = -1, .control = fake_of(capture)->control_fd };
+	*ret_fds = (struct tl_capture_fds){.ring = -1, .control = fake_of(capture)->control_fd};
 }
 
 int tl_capture_select(struct tl_capture *capture, uint32_t tgid, uint8_t how)
@@ -88,7 +90,8 @@ int tl_capture_select_all(struct tl_capture *capture, bool on)
 	return 0;
 }
 
-int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t start_ns, const struct tl_proc *unit)
+int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t start_ns,
+			const struct tl_proc *unit)
 {
 	(void)start_ns;
 	fake_of(capture)->unit_tgid = tgid;
@@ -96,7 +99,8 @@ int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t star
 	return 0;
 }
 
-int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file, enum tl_verdict verdict)
+int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
+		      enum tl_verdict verdict)
 {
 	struct fake_capture *fake = fake_of(capture);
 
@@ -113,7 +117,8 @@ int tl_capture_ignore_sock(struct tl_capture *capture, const struct tl_sock_key 
 	return 0;
 }
 
-int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret)
+int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file,
+		      struct tl_stream *ret)
 {
 	struct fake_capture *fake = fake_of(capture);
 
@@ -123,16 +128,19 @@ int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file,
 	return 0;
 }
 
-int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret_last)
+int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file,
+		      struct tl_stream *ret_last)
 {
 	return tl_capture_stream(capture, file, ret_last);
 }
 
 int tl_capture_streams(struct tl_capture *capture,
-		       int (*each)(void *arg, const struct tl_file_id *file, const struct tl_stream *stream), void *arg)
+		       int (*each)(void *arg, const struct tl_file_id *file,
+				   const struct tl_stream *stream),
+		       void *arg)
 {
 	for (unsigned i = 0; i < fake_of(capture)->n_streams; i++) {
-		struct tl_file_id file = { .ino = 1000 + i };
+		struct tl_file_id file = {.ino = 1000 + i};
 		struct tl_stream stream = fake_stream(i);
 		int r = each(arg, &file, &stream);
 
@@ -144,7 +152,7 @@ int tl_capture_streams(struct tl_capture *capture,
 
 int tl_capture_stats(struct tl_capture *capture, struct tl_stats *ret_stats)
 {
-	*ret_stats = (struct tl_stats){ .seen_calls = fake_of(capture)->selects, .seen_bytes = 77 };
+	*ret_stats = (struct tl_stats){.seen_calls = fake_of(capture)->selects, .seen_bytes = 77};
 	return 0;
 }
 

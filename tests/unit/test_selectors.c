@@ -24,9 +24,10 @@
 
 #define ID64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-static bool matches(const struct tl_selectors *selectors, const char *comm, const char *exe, const char *cgroup_text)
+static bool matches(const struct tl_selectors *selectors, const char *comm, const char *exe,
+		    const char *cgroup_text)
 {
-	struct tl_candidate candidate = { .pid = 7, .comm = comm, .exe = exe };
+	struct tl_candidate candidate = {.pid = 7, .comm = comm, .exe = exe};
 	struct tl_cgroup cgroup;
 
 	if (cgroup_text) {
@@ -38,8 +39,8 @@ static bool matches(const struct tl_selectors *selectors, const char *comm, cons
 
 static void a_comm_glob_selects_by_name(void **state)
 {
-	const char *comms[] = { "nginx", "worker-*" };
-	struct tl_selectors selectors = { .comms = comms, .n_comms = 2 };
+	const char *comms[] = {"nginx", "worker-*"};
+	struct tl_selectors selectors = {.comms = comms, .n_comms = 2};
 
 	(void)state;
 	assert_true(matches(&selectors, "nginx", NULL, NULL));
@@ -51,8 +52,8 @@ static void a_comm_glob_selects_by_name(void **state)
 
 static void a_name_longer_than_comm_fits_the_cut_one(void **state)
 {
-	const char *comms[] = { "payment-service-api" };
-	struct tl_selectors selectors = { .comms = comms, .n_comms = 1 };
+	const char *comms[] = {"payment-service-api"};
+	struct tl_selectors selectors = {.comms = comms, .n_comms = 1};
 
 	(void)state;
 	assert_true(matches(&selectors, "payment-service", NULL, NULL));
@@ -62,8 +63,8 @@ static void a_name_longer_than_comm_fits_the_cut_one(void **state)
 
 static void an_exe_glob_fits_the_path_or_the_name(void **state)
 {
-	const char *exes[] = { "/opt/**/cart", "postgres" };
-	struct tl_selectors selectors = { .exes = exes, .n_exes = 2 };
+	const char *exes[] = {"/opt/**/cart", "postgres"};
+	struct tl_selectors selectors = {.exes = exes, .n_exes = 2};
 
 	(void)state;
 	assert_true(matches(&selectors, "x", "/opt/shop/v2/cart", NULL));
@@ -75,8 +76,8 @@ static void an_exe_glob_fits_the_path_or_the_name(void **state)
 
 static void a_cgroup_glob_fits_the_group_and_all_below(void **state)
 {
-	const char *cgroups[] = { "/system.slice/shop*.slice" };
-	struct tl_selectors selectors = { .cgroups = cgroups, .n_cgroups = 1 };
+	const char *cgroups[] = {"/system.slice/shop*.slice"};
+	struct tl_selectors selectors = {.cgroups = cgroups, .n_cgroups = 1};
 
 	(void)state;
 	assert_true(matches(&selectors, "x", NULL, "0::/system.slice/shop1.slice\n"));
@@ -89,8 +90,8 @@ static void a_cgroup_glob_fits_the_group_and_all_below(void **state)
 
 static void a_container_is_selected_by_the_beginning_of_its_id(void **state)
 {
-	const char *containers[] = { "0123456789ab" };
-	struct tl_selectors selectors = { .containers = containers, .n_containers = 1 };
+	const char *containers[] = {"0123456789ab"};
+	struct tl_selectors selectors = {.containers = containers, .n_containers = 1};
 
 	(void)state;
 	assert_true(matches(&selectors, "x", NULL, "0::/system.slice/docker-" ID64 ".scope\n"));
@@ -101,22 +102,25 @@ static void a_container_is_selected_by_the_beginning_of_its_id(void **state)
 
 static void a_unit_is_selected_with_or_without_its_suffix(void **state)
 {
-	const char *bare[] = { "nginx" }, *full[] = { "backup.timer" }, *glob[] = { "app@*" };
-	struct tl_selectors by_bare = { .units = bare, .n_units = 1 }, by_full = { .units = full, .n_units = 1 };
-	struct tl_selectors by_glob = { .units = glob, .n_units = 1 };
+	const char *bare[] = {"nginx"}, *full[] = {"backup.timer"}, *glob[] = {"app@*"};
+	struct tl_selectors by_bare = {.units = bare, .n_units = 1},
+			    by_full = {.units = full, .n_units = 1};
+	struct tl_selectors by_glob = {.units = glob, .n_units = 1};
 
 	(void)state;
 	assert_true(matches(&by_bare, "x", NULL, "0::/system.slice/nginx.service\n"));
-	assert_true(matches(&by_bare, "x", NULL, "9:name=systemd:/system.slice/nginx.service/sub\n0::/\n"));
+	assert_true(matches(&by_bare, "x", NULL,
+			    "9:name=systemd:/system.slice/nginx.service/sub\n0::/\n"));
 	assert_false(matches(&by_bare, "x", NULL, "0::/system.slice/nginx2.service\n"));
 	assert_true(matches(&by_full, "x", NULL, "0::/system.slice/backup.timer\n"));
-	assert_true(matches(&by_glob, "x", NULL, "0::/system.slice/system-app.slice/app@3.service\n"));
+	assert_true(
+		matches(&by_glob, "x", NULL, "0::/system.slice/system-app.slice/app@3.service\n"));
 }
 
 static void excluded_names_are_told(void **state)
 {
-	const char *names[] = { "fluent-*" };
-	struct tl_selectors selectors = { .exclude_comms = names, .n_exclude_comms = 1 };
+	const char *names[] = {"fluent-*"};
+	struct tl_selectors selectors = {.exclude_comms = names, .n_exclude_comms = 1};
 
 	(void)state;
 	assert_true(tl_selectors_excluded(&selectors, "fluent-bit"));
@@ -128,7 +132,8 @@ static void cgroup_lines_are_read_in_any_hierarchy(void **state)
 	struct tl_cgroup cgroup;
 
 	(void)state;
-	tl_cgroup_parse("9:name=systemd:/system.slice/a.service\n4:cpu,memory:/m\n0::/u:with:colons\nrubbish\n7:x\n",
+	tl_cgroup_parse("9:name=systemd:/system.slice/a.service\n4:cpu,memory:/m\n0::/"
+			"u:with:colons\nrubbish\n7:x\n",
 			&cgroup);
 	assert_string_equal(cgroup.path[TL_CGROUP_SYSTEMD], "/system.slice/a.service");
 	assert_string_equal(cgroup.path[TL_CGROUP_MEMORY], "/m");
@@ -159,11 +164,14 @@ static void pods_and_units_are_found_in_the_path(void **state)
 	char pod[40], unit[64];
 
 	(void)state;
-	assert_true(tl_cgroup_pod("/kubepods.slice/kubepods-burstable.slice/"
-				  "kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/x", pod));
+	assert_true(
+		tl_cgroup_pod("/kubepods.slice/kubepods-burstable.slice/"
+			      "kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/x",
+			      pod));
 	assert_string_equal(pod, "01234567-89ab-cdef-0123-456789abcdef");
 	assert_false(tl_cgroup_pod("/system.slice/pod01234567", pod));
-	assert_true(tl_cgroup_unit("/user.slice/user@1000.service/app.slice/cart.service", unit, sizeof(unit)));
+	assert_true(tl_cgroup_unit("/user.slice/user@1000.service/app.slice/cart.service", unit,
+				   sizeof(unit)));
 	assert_string_equal(unit, "cart.service");
 	assert_false(tl_cgroup_unit("/user.slice/user@1000.service/app.slice", unit, sizeof(unit)));
 	assert_false(tl_cgroup_unit("/user.slice/session-3.scope", unit, sizeof(unit)));
@@ -189,7 +197,7 @@ static int close_proc(void **state)
 
 static void our_own_process_is_read_right(void **state)
 {
-	struct tl_cgroup_mounts mounts = { 0 };
+	struct tl_cgroup_mounts mounts = {0};
 	struct tl_proc_info info;
 
 	(void)state;
@@ -217,15 +225,20 @@ static void a_name_with_brackets_and_spaces_is_read_whole(void **state)
 	assert_int_equal(mkdir(path, 0700), 0);
 	dir = open(template, O_RDONLY | O_DIRECTORY);
 	snprintf(path, sizeof(path), "%s/42/stat", template);
-	assert_int_equal(tl_file_replace(path,
-					 tl_span_str("42 (a) S 9) (b) R 7 1 1 0 -1 2097216 0 0 0 0 0 0 0 0 20 0 1 0 "
-						     "1234 0 0\n"), false, NULL), 0);
+	assert_int_equal(
+		tl_file_replace(
+			path,
+			tl_span_str("42 (a) S 9) (b) R 7 1 1 0 -1 2097216 0 0 0 0 0 0 0 0 20 0 1 0 "
+				    "1234 0 0\n"),
+			false, NULL),
+		0);
 	assert_int_equal(tl_procfs_stat(dir, 42, &stat), 0);
 	assert_string_equal(stat.comm, "a) S 9) (b");
 	assert_int_equal(stat.state, 'R');
 	assert_int_equal(stat.ppid, 7);
 	assert_true(stat.kernel_thread);
-	assert_int_equal(stat.start_ns, 1234 * (UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK)));
+	assert_int_equal(stat.start_ns,
+			 1234 * (UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK)));
 	assert_int_equal(tl_file_replace(path, tl_span_str("42 rubbish"), false, NULL), 0);
 	assert_int_equal(tl_procfs_stat(dir, 42, &stat), -EBADMSG);
 	assert_int_equal(tl_procfs_stat(dir, 43, &stat), -ESRCH);
@@ -244,7 +257,7 @@ static void start_times_are_compared_by_the_tick(void **state)
 
 static void the_ends_of_a_pipe_are_told_apart(void **state)
 {
-	struct tl_file_id file = { 0 };
+	struct tl_file_id file = {0};
 	bool reads, writes;
 	struct stat st;
 	int pipe_fds[2];
@@ -268,9 +281,9 @@ static void the_ends_of_a_pipe_are_told_apart(void **state)
 
 static int check_one(uint32_t pid, struct tl_error *error)
 {
-	struct tl_selectors selectors = { .pids = &pid, .n_pids = 1 };
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1};
 
-	*error = (struct tl_error){ 0 };
+	*error = (struct tl_error){0};
 	return tl_selectors_check(&selectors, error);
 }
 
@@ -303,12 +316,13 @@ static void a_pid_that_is_gone_is_esrch(void **state)
 	assert_non_null(strstr(error.message, "there is no process"));
 }
 
-/* In a pid namespace of its own: starts a process that is `number` there, says so through `fd`, and waits for the end of
- * `stop`. Exits 0, or 77 when that is not allowed here. */
+/* In a pid namespace of its own: starts a process that is `number` there, says so through `fd`, and
+ * waits for the end of `stop`. Exits 0, or 77 when that is not allowed here. */
 static void namespace_child(uint64_t number, int fd, int stop)
 {
 	pid_t set_tid = (pid_t)number;
-	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&set_tid, .set_tid_size = 1 };
+	struct clone_args args = {
+		.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&set_tid, .set_tid_size = 1};
 	int status = 0;
 	char byte = 0;
 	pid_t pid;
@@ -426,9 +440,9 @@ static void zero_is_no_pid(void **state)
 
 static void a_short_container_id_is_einval(void **state)
 {
-	const char *containers[] = { "abc" };
-	struct tl_selectors selectors = { .containers = containers, .n_containers = 1 };
-	struct tl_error error = { 0 };
+	const char *containers[] = {"abc"};
+	struct tl_selectors selectors = {.containers = containers, .n_containers = 1};
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(tl_selectors_check(&selectors, &error), -EINVAL);
@@ -441,9 +455,9 @@ static void a_short_container_id_is_einval(void **state)
 
 static void an_empty_pattern_is_einval(void **state)
 {
-	const char *comms[] = { "" };
-	struct tl_selectors selectors = { .comms = comms, .n_comms = 1 };
-	struct tl_error error = { 0 };
+	const char *comms[] = {""};
+	struct tl_selectors selectors = {.comms = comms, .n_comms = 1};
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(tl_selectors_check(&selectors, &error), -EINVAL);

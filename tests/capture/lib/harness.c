@@ -249,27 +249,12 @@ void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *r
 	*ret = t;
 }
 
-struct find {
-	struct tl_file_id id;
-	struct tl_stream stream;
-};
-
-static int find_one(void *arg, const struct tl_file_id *file, const struct tl_stream *stream)
-{
-	struct find *f = arg;
-
-	if (memcmp(file, &f->id, sizeof(*file)) != 0)
-		return 0;
-	f->stream = *stream;
-	return 1;
-}
-
 struct tl_stream harness_stream(struct harness *h, const struct tl_file_id *id)
 {
-	struct find f = { .id = *id };
+	struct tl_stream stream = { 0 };
 
-	assert_int_equal(tl_capture_streams(h->capture, find_one, &f), 1);
-	return f.stream;
+	assert_int_equal(tl_capture_stream(h->capture, id, &stream), 0);
+	return stream;
 }
 
 void make_pipe(int *ret_out, int *ret_sink)
