@@ -20,10 +20,14 @@ static char said[256];
 static int keep_said(enum libbpf_print_level level, const char *format, va_list args)
 {
 	char line[256];
+	va_list again;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
-	vsnprintf(line, sizeof(line), format, args);
+	va_copy(again, args);
+	vsnprintf(line, sizeof(line), format, again);
+	va_end(again);
+	/* For developers: the whole log of the verifier. */
 	if (getenv("TAPLINE_BPF_LOG"))
 		vfprintf(stderr, format, args);
 	/* The first message names the cause, later ones repeat that something failed. */

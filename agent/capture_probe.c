@@ -114,7 +114,8 @@ int tl_probe_syscalls(const char ***ret_names, size_t *ret_n, struct tl_error *e
 
 int tl_probe_explain(int r, const char *what, const char *log, struct tl_error *error)
 {
-	if (r == -EPERM || r == -EACCES)
+	/* EACCES is the verifier's word for a program that it does not like. */
+	if (r == -EPERM)
 		return tl_error_set(error, -EPERM, "%s was not permitted%s%s: run as root, or grant CAP_BPF and "
 				    "CAP_PERFMON (kernels before 5.11 also count BPF maps against the locked memory "
 				    "limit: ulimit -l unlimited); a container's seccomp profile may forbid bpf(2)",

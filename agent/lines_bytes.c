@@ -153,6 +153,7 @@ static struct tl_slot *split(struct tl_lines *lines, const struct call *call, st
 		if (tail) {
 			next->line.writer = slot->last;
 			next->line.time_ns = slot->line.end_ns;
+			next->line.flags = slot->line.flags & (TL_LINE_BATCHED | TL_LINE_SHARED);
 			move_tail(&slot->line, tail, &next->line);
 		}
 	}
@@ -196,8 +197,8 @@ static struct tl_slot *add(struct tl_lines *lines, const struct call *call, stru
 	while (slot && slot->line.bytes.len + piece.len > max) {
 		size_t has = slot->line.bytes.len, cut = cut_at(&slot->line, piece.data, max);
 
-		touch(call, slot);
 		if (cut > has) {
+			touch(call, slot);
 			put(lines, slot, &(struct piece){ piece.data, cut - has, 0, piece.offset });
 			piece.data += cut - has;
 			piece.offset += cut - has;

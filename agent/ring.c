@@ -176,7 +176,7 @@ static uint64_t record_size(uint32_t header)
 	return ((uint64_t)(header & ~RECORD_DISCARD) + RECORD_HEADER + 7) & ~UINT64_C(7);
 }
 
-const struct tl_event *tl_ring_next(struct tl_ring *ring)
+static const struct tl_event *take(struct tl_ring *ring)
 {
 	uint32_t header;
 
@@ -196,6 +196,19 @@ const struct tl_event *tl_ring_next(struct tl_ring *ring)
 	return NULL;
 }
 
+const struct tl_event *tl_ring_next(struct tl_ring *ring)
+{
+	const struct tl_event *event = take(ring);
+	struct epoll_event pending;
+
+	if (event || ring->epoll < 0)
+		return event;
+	/* A wake-up is spent once the ring was seen empty after it: first take it, then look again.
+	 * Left there it would turn the caller's poll into a busy loop. */
+	(void)epoll_wait(ring->epoll, &pending, 1, 0);
+	return take(ring);
+}
+
 uint64_t tl_ring_position(const struct tl_ring *ring)
 {
 	return ring->perf ? tl_ring_perf_position(ring->perf) : ring->read;
@@ -203,17 +216,11 @@ uint64_t tl_ring_position(const struct tl_ring *ring)
 
 void tl_ring_release(struct tl_ring *ring)
 {
-	struct epoll_event pending;
-
 	if (ring->perf)
 		tl_ring_perf_release(ring->perf);
 	else
 		/* Release: the kernel may overwrite the records once it sees this. */
 		__atomic_store_n(ring->consumer, ring->read, __ATOMIC_RELEASE);
-	/* A wake-up taken here was for events that are read; for one that came just now the
-	 * caller's timer is soon enough. */
-	if (ring->epoll >= 0)
-		(void)epoll_wait(ring->epoll, &pending, 1, 0);
 }
 
 void tl_ring_skip_to(struct tl_ring *ring, uint64_t position)

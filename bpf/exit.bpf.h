@@ -49,20 +49,20 @@ static __always_inline bool tl_is_peek(const struct tl_hit *h)
 static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 type)
 {
 	struct tl_sock_key key = { sk, h->found.id.ino };
-	struct tl_segments seg = {};
-	struct tl_work *w;
+	__u64 name = 0;
 
 	h->found.kind = TL_FILE_UNIX;
 	if (bpf_map_lookup_elem(&tl_streams, &h->found.id))
 		return true;
 	if (type == SOCK_STREAM && bpf_map_lookup_elem(&tl_socks, &key))
 		return false;
-	w = bpf_map_lookup_elem(&tl_work, &h->cpu);
-	if (!w || h->drop)
+	if (h->drop)
 		return false;
-	if (type != SOCK_STREAM)
-		tl_segments(h, &seg);
-	return tl_unix_target(h->cpu, tl_scalar(sk), seg.name, seg.name_len);
+	if (h->call == TL_CALL_SENDTO)
+		name = TL_ARG5(h->regs);
+	else if (h->call == TL_CALL_SENDMSG || h->call == TL_CALL_SENDMMSG)
+		bpf_probe_read_user(&name, sizeof(name), (void *)TL_ARG2(h->regs)); /* msg_name comes first */
+	return tl_unix_target(h->cpu, tl_scalar(sk), name);
 }
 
 static __always_inline void tl_socket_call(struct tl_hit *h, bool in)

@@ -116,33 +116,34 @@ __noinline int tl_next_message(__u32 cpu)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
 	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
-	struct tl_user_mmsghdr m = {};
+	struct tl_user_mmsghdr *m;
 	struct tl_stream *s;
 
 	if (!w || !stats)
 		return 0;
-	if (bpf_probe_read_user(&m, sizeof(m), (void *)w->msgs)) {
+	m = (void *)w->iovs; /* not in use before the first segment is read */
+	if (bpf_probe_read_user(m, sizeof(*m), (void *)w->msgs)) {
 		__sync_fetch_and_add(&stats->lost_events[TL_LOST_FAULT], w->msgs_left);
 		w->msgs_left = 0;
 		return 0;
 	}
-	w->msgs += sizeof(m);
+	w->msgs += sizeof(*m);
 	w->msgs_left--;
-	w->iov = m.iov;
-	w->iov_count = m.iov_count;
+	w->iov = m->iov;
+	w->iov_count = m->iov_count;
 	w->iov_next = 0;
 	w->seg_left = 0;
 	w->call_off = 0;
-	w->call_len = w->left = m.msg_len;
-	w->log.call_len = m.msg_len;
+	w->call_len = w->left = m->msg_len;
+	w->log.call_len = m->msg_len;
 	w->log.h.flags |= TL_EVF_FIRST;
 	s = bpf_map_lookup_elem(&tl_streams, &w->file);
 	if (s)
-		__sync_fetch_and_add(&s->seen_bytes, m.msg_len);
-	stats->seen_bytes += m.msg_len;
+		__sync_fetch_and_add(&s->seen_bytes, m->msg_len);
+	stats->seen_bytes += m->msg_len;
 	if (w->drop) {
 		w->left = 0;
-		tl_lose(cpu, w->drop - 1, m.msg_len);
+		tl_lose(cpu, w->drop - 1, m->msg_len);
 	}
 	return 0;
 }

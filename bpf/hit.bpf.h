@@ -6,6 +6,8 @@
 #include "bpf/arch.bpf.h"
 #include "bpf/file.bpf.h"
 
+#define TL_MSGHDR_IOV 16 /* msg_iov and msg_iovlen in a struct msghdr */
+
 struct tl_hit {
 	void *ctx;            /* the program's, for perf output */
 	struct pt_regs *regs;
@@ -23,15 +25,6 @@ struct tl_hit {
 /* Where the bytes of a call are. The first segment is known; `iov` has all of them when there are more. */
 struct tl_segments {
 	__u64 base, len;
-	__u64 iov;
-	__u32 iov_count;
-	__u32 name_len; /* sendto, sendmsg: the address given */
-	__u64 name;
-};
-
-struct tl_user_msghdr {
-	__u64 name;
-	__u32 name_len, pad;
 	__u64 iov, iov_count;
 };
 
@@ -114,17 +107,9 @@ static __always_inline bool tl_find_proc(struct tl_hit *h)
 /* Reads where the bytes are that the call moved. False when that cannot be read. */
 static __always_inline bool tl_segments(struct tl_hit *h, struct tl_segments *s)
 {
-	struct tl_user_msghdr m = {};
-
-	s->iov = s->name = 0;
-	s->iov_count = s->name_len = 0;
 	s->base = TL_ARG2(h->regs);
 	s->len = h->ret;
 	switch (h->call) {
-	case TL_CALL_SENDTO:
-		s->name = TL_ARG5(h->regs);
-		s->name_len = TL_ARG6(h->regs);
-		return true;
 	case TL_CALL_WRITEV:
 	case TL_CALL_READV:
 	case TL_CALL_PWRITEV:
@@ -135,19 +120,13 @@ static __always_inline bool tl_segments(struct tl_hit *h, struct tl_segments *s)
 	case TL_CALL_RECVMSG:
 	case TL_CALL_SENDMMSG:
 	case TL_CALL_RECVMMSG:
-		if (bpf_probe_read_user(&m, sizeof(m), (void *)s->base))
+		if (bpf_probe_read_user(&s->iov, 16, (void *)(s->base + TL_MSGHDR_IOV)))
 			return false;
-		s->iov = m.iov;
-		s->iov_count = m.iov_count;
-		s->name = m.name;
-		s->name_len = m.name_len;
 		break;
 	default:
 		return true;
 	}
-	if (!s->iov_count)
-		return false;
-	return !bpf_probe_read_user(&s->base, 16, (void *)s->iov);
+	return s->iov_count && !bpf_probe_read_user(&s->base, 16, (void *)s->iov);
 }
 
 /* Sets the workbench up to read `left` bytes. */

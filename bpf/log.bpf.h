@@ -18,7 +18,21 @@ static __always_inline void tl_log_lose(struct tl_hit *h, struct tl_stream *s, _
 	__sync_fetch_and_add(&h->stats->lost_bytes[cause], bytes);
 }
 
-/* A record of the class of `SZ` bytes of data: fills it, or counts. */
+/* Everything of a LOG event but its data. */
+static __always_inline void tl_log_head(const struct tl_hit *h, const struct tl_stream *s, struct tl_ev_log *e,
+					__u32 len)
+{
+	__u8 undecided = s->verdict == TL_VERDICT_UNDECIDED ? TL_EVF_UNDECIDED : 0;
+
+	tl_head(h, &e->h, TL_EV_LOG, h->found.std | TL_EVF_FIRST | undecided, len);
+	e->file = h->found.id;
+	e->lost_bytes = s->lost_bytes;
+	e->f_pos = h->found.kind == TL_FILE_REGULAR ? TL_GET(struct file, h->found.file, f_pos) : 0;
+	e->call_off = 0;
+	e->call_len = h->ret;
+}
+
+/* A record of the class of `SZ` bytes of data: fills it, or tells why not. */
 #define TL_LOG_CLASS(SZ)                                                                           \
 	do {                                                                                       \
 		struct {                                                                           \
@@ -34,14 +48,13 @@ static __always_inline void tl_log_lose(struct tl_hit *h, struct tl_stream *s, _
 			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
 			return TL_LOST_FAULT;                                                      \
 		}                                                                                  \
-		e->lost_bytes = s->lost_bytes;                                                     \
-		r->e = *e;                                                                         \
+		tl_log_head(h, s, &r->e, len);                                                     \
 		bpf_ringbuf_submit(r, wake);                                                       \
 		return -1;                                                                         \
 	} while (0)
 
 /* Copies one segment of at most a chunk. Returns -1, or the cause of its loss. */
-static __always_inline int tl_log_copy(struct tl_stream *s, struct tl_ev_log *e, __u64 base, __u64 len)
+static __always_inline int tl_log_copy(struct tl_hit *h, struct tl_stream *s, __u64 base, __u64 len)
 {
 	if (len <= 128)
 		TL_LOG_CLASS(128);
@@ -92,10 +105,12 @@ static __always_inline void tl_log_run(struct tl_hit *h, struct tl_work *w)
 	w->msgs_left = 0;
 }
 
+static const struct tl_stream tl_no_stream;
+
 /* The file's entry, made at first sight; NULL, counted, when there is no room or no agent to decide it. */
 static __always_inline struct tl_stream *tl_find_stream(struct tl_hit *h)
 {
-	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id), fresh = {};
+	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
 
 	__u32 cause = TL_LOST_MAP_FULL;
 
@@ -104,7 +119,7 @@ static __always_inline struct tl_stream *tl_find_stream(struct tl_hit *h)
 	if (h->drop == 1 + TL_LOST_STALLED) {
 		cause = TL_LOST_STALLED;
 	} else {
-		bpf_map_update_elem(&tl_streams, &h->found.id, &fresh, BPF_NOEXIST);
+		bpf_map_update_elem(&tl_streams, &h->found.id, &tl_no_stream, BPF_NOEXIST);
 		s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
 		if (s)
 			return s;
@@ -151,22 +166,15 @@ static __always_inline __u64 tl_undecided_room(struct tl_hit *h, struct tl_strea
 /* Copies the first `take` bytes of the call into the ring. */
 static __always_inline void tl_log_take(struct tl_hit *h, struct tl_stream *s, __u64 take)
 {
-	struct tl_segments seg = {};
-	struct tl_ev_log e = {};
-	struct tl_work *w;
 	bool mmsg = h->call == TL_CALL_SENDMMSG;
+	struct tl_segments seg = {};
+	struct tl_work *w;
 	int cause;
 
-	if (!tl_segments(h, &seg) && !mmsg)
+	if (!mmsg && !tl_segments(h, &seg))
 		return tl_log_lose(h, s, TL_LOST_FAULT, take);
-	tl_head(h, &e.h, TL_EV_LOG, h->found.std | TL_EVF_FIRST |
-		(s->verdict == TL_VERDICT_UNDECIDED ? TL_EVF_UNDECIDED : 0), take);
-	e.file = h->found.id;
-	if (h->found.kind == TL_FILE_REGULAR)
-		e.f_pos = TL_GET(struct file, h->found.file, f_pos);
-	e.call_len = h->ret;
 	if (!tl_perf && take <= TL_CHUNK && take <= seg.len && !mmsg) {
-		cause = tl_log_copy(s, &e, seg.base, take);
+		cause = tl_log_copy(h, s, seg.base, take);
 		if (cause >= 0)
 			return tl_log_lose(h, s, cause, take);
 		h->stats->emitted_events++;
@@ -177,8 +185,7 @@ static __always_inline void tl_log_take(struct tl_hit *h, struct tl_stream *s, _
 	if (!w)
 		return;
 	tl_start_reading(w, &seg, take);
-	e.lost_bytes = s->lost_bytes;
-	w->log = e;
+	tl_log_head(h, s, &w->log, 0);
 	w->fresh = 1;
 	w->file = h->found.id;
 	w->tgid = h->id >> 32;

@@ -158,7 +158,7 @@ int tl_wire_fill(__u32 cpu);
 int tl_path_step(__u32 cpu);
 int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_flags);
 int tl_proc_event(__u32 cpu, __u32 what);
-int tl_unix_target(__u32 cpu, __u64 sk, __u64 name, __u32 name_len);
+int tl_unix_target(__u32 cpu, __u64 sk, __u64 name);
 __u64 tl_unit(__u32 tgid);
 bool tl_cgroup_selected(void);
 

@@ -33,13 +33,15 @@ static __always_inline void tl_ctl_head(struct tl_event *e, __u8 type, __u32 len
 	e->cpu = bpf_get_smp_processor_id();
 }
 
+static const struct tl_proc tl_no_proc;
+
 /* Makes the map entry of the current process if there is none of it yet, and prepares a PROC event.
  * Returns its length, 0 when the map is full. */
 __noinline int tl_proc_event(__u32 cpu, __u32 what)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct tl_proc fresh = {}, *p;
+	struct tl_proc *p;
 	struct tl_ev_proc *e;
 	__u32 tgid;
 
@@ -58,9 +60,12 @@ __noinline int tl_proc_event(__u32 cpu, __u32 what)
 		e->h.lost_gen = p->lost_gen;
 		return sizeof(*e);
 	}
-	fresh.start_ns = e->h.start_ns;
-	if (bpf_map_update_elem(&tl_procs, &tgid, &fresh, BPF_ANY))
+	if (bpf_map_update_elem(&tl_procs, &tgid, &tl_no_proc, BPF_ANY))
 		return 0;
+	p = bpf_map_lookup_elem(&tl_procs, &tgid);
+	if (!p)
+		return 0;
+	p->start_ns = e->h.start_ns;
 	return sizeof(*e);
 }
 
@@ -164,7 +169,7 @@ __noinline int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_fla
 
 /* Whether a unix socket's peer (or the address at the user address `name`) is a log: journald's or syslog's by the path it
  * is bound to, which is left on the workbench. */
-__noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name, __u32 name_len)
+__noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
 	struct unix_sock *u = (void *)sk;
@@ -176,7 +181,7 @@ __noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name, __u32 name_len)
 		return 0;
 	path = w->unix_path;
 	__builtin_memset(path, 0, 32);
-	if (name && name_len > 2) {
+	if (name) {
 		n = bpf_probe_read_user_str(path, 108, (void *)(name + 2));
 	} else {
 		u = (void *)BPF_CORE_READ(u, peer);

@@ -49,10 +49,12 @@ static __always_inline void tl_wire_lose(struct tl_hit *h, __u32 cause)
 		__sync_fetch_and_add(&h->proc->lost_gen, 1);
 }
 
+static const struct tl_sock tl_no_sock;
+
 /* The socket's entry; made, with the old one of a struct sock used anew removed, when it has none. */
 static __always_inline struct tl_sock *tl_find_sock(struct tl_hit *h, const struct tl_sock_key *key)
 {
-	struct tl_sock *s = bpf_map_lookup_elem(&tl_socks, key), fresh = {};
+	struct tl_sock *s = bpf_map_lookup_elem(&tl_socks, key);
 	__u64 *ino;
 
 	if (s)
@@ -64,29 +66,43 @@ static __always_inline struct tl_sock *tl_find_sock(struct tl_hit *h, const stru
 		bpf_map_delete_elem(&tl_socks, &old);
 	}
 	bpf_map_update_elem(&tl_sock_ino, &key->sock, &key->ino, BPF_ANY);
-	fresh.tgid = h->id >> 32;
-	bpf_map_update_elem(&tl_socks, key, &fresh, BPF_NOEXIST);
+	bpf_map_update_elem(&tl_socks, key, &tl_no_sock, BPF_NOEXIST);
 	s = bpf_map_lookup_elem(&tl_socks, key);
 	if (!s)
 		tl_wire_lose(h, TL_LOST_MAP_FULL);
 	return s;
 }
 
-/* Ports and addresses of an inet socket. */
-static __always_inline void tl_wire_ends(__u64 sk, struct tl_ev_wire *e)
-{
-	struct sock *s = (void *)sk;
+/* What one WIRE event says of its call. */
+struct tl_moved {
+	__u64 sk, ino, bytes;
+	__u32 len; /* copied */
+	__u16 family;
+	__u8 flags;
+};
 
-	if (e->family == AF_UNIX)
+/* Everything of a WIRE event but its data. */
+static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl_moved *m, struct tl_ev_wire *e)
+{
+	const struct sock *sk = (void *)m->sk;
+
+	tl_head(h, &e->h, TL_EV_WIRE, m->flags, m->len);
+	e->sock = m->sk;
+	e->sock_ino = m->ino;
+	e->call_len = m->bytes;
+	e->family = m->family;
+	e->local_port = e->remote_port = e->pad = 0;
+	__builtin_memset(e->local_addr, 0, 32);
+	if (m->family == AF_UNIX)
 		return;
-	e->local_port = TL_GET(struct sock, sk, __sk_common.skc_num);
-	e->remote_port = __builtin_bswap16(TL_GET(struct sock, sk, __sk_common.skc_dport));
-	if (e->family == AF_INET) {
-		*(__u32 *)e->local_addr = TL_GET(struct sock, sk, __sk_common.skc_rcv_saddr);
-		*(__u32 *)e->remote_addr = TL_GET(struct sock, sk, __sk_common.skc_daddr);
+	e->local_port = TL_GET(struct sock, m->sk, __sk_common.skc_num);
+	e->remote_port = __builtin_bswap16(TL_GET(struct sock, m->sk, __sk_common.skc_dport));
+	if (m->family == AF_INET) {
+		*(__u32 *)e->local_addr = TL_GET(struct sock, m->sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)e->remote_addr = TL_GET(struct sock, m->sk, __sk_common.skc_daddr);
 	} else {
-		bpf_core_read(e->local_addr, 16, &s->__sk_common.skc_v6_rcv_saddr);
-		bpf_core_read(e->remote_addr, 16, &s->__sk_common.skc_v6_daddr);
+		bpf_core_read(e->local_addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(e->remote_addr, 16, &sk->__sk_common.skc_v6_daddr);
 	}
 }
 
@@ -99,33 +115,29 @@ static __always_inline void tl_wire_ends(__u64 sk, struct tl_ev_wire *e)
                                                                                                    \
 		if (!r)                                                                            \
 			return TL_LOST_RING_FULL;                                                  \
-		if (bpf_probe_read_user(r->data, TL_BOUND(len, SZ), (void *)base)) {               \
+		if (m->len && bpf_probe_read_user(r->data, TL_BOUND(m->len, SZ), (void *)base)) {  \
 			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
 			return TL_LOST_FAULT;                                                      \
 		}                                                                                  \
-		r->e = *e;                                                                         \
+		tl_wire_head(h, m, &r->e);                                                         \
 		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);                                           \
 		return -1;                                                                         \
 	} while (0)
 
 /* Copies one segment. Returns -1, or the cause of its loss. */
-static __always_inline int tl_wire_copy(const struct tl_ev_wire *e, __u64 base, __u64 len)
+static __always_inline int tl_wire_copy(const struct tl_hit *h, const struct tl_moved *m, __u64 base)
 {
-	if (!len)
-		return bpf_ringbuf_output(&tl_ring, (void *)e, sizeof(*e), BPF_RB_NO_WAKEUP) ?
-			       TL_LOST_RING_FULL : -1;
-	if (len <= 256)
+	if (m->len <= 256)
 		TL_WIRE_CLASS(256);
-	if (len <= 1024)
+	if (m->len <= 1024)
 		TL_WIRE_CLASS(1024);
-	if (len <= 4096)
+	if (m->len <= 4096)
 		TL_WIRE_CLASS(4096);
 	TL_WIRE_CLASS(16384);
 }
 
 /* Gathers several segments on the workbench and puts them into the ring. Returns -1, or the cause of its loss. */
-static __always_inline int tl_wire_gather(struct tl_hit *h, struct tl_ev_wire *e,
-					  const struct tl_segments *seg)
+static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_moved *m, const struct tl_segments *seg)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
 	__u64 n;
@@ -133,11 +145,11 @@ static __always_inline int tl_wire_gather(struct tl_hit *h, struct tl_ev_wire *e
 
 	if (!w)
 		return TL_LOST_FAULT;
-	tl_start_reading(w, seg, e->h.len);
-	if (e->h.len && tl_wire_fill(h->cpu) != (int)e->h.len)
+	tl_start_reading(w, seg, m->len);
+	if (m->len && (__u32)tl_wire_fill(h->cpu) != m->len)
 		return TL_LOST_FAULT;
-	*(struct tl_ev_wire *)w->head = *e;
-	n = TL_BOUND(sizeof(*e) + e->h.len, sizeof(*e) + TL_WIRE_MAX);
+	tl_wire_head(h, m, (struct tl_ev_wire *)w->head);
+	n = TL_BOUND(TL_WIRE_HEAD + m->len, TL_WIRE_HEAD + TL_WIRE_MAX);
 	if (tl_perf)
 		err = bpf_perf_event_output(h->ctx, &tl_ring, BPF_F_CURRENT_CPU, w->head, n);
 	else
@@ -145,28 +157,19 @@ static __always_inline int tl_wire_gather(struct tl_hit *h, struct tl_ev_wire *e
 	return err ? TL_LOST_RING_FULL : -1;
 }
 
-/* Emits one WIRE event of `moved` bytes, the first `len` of them copied. */
-static __always_inline void tl_wire_emit(struct tl_hit *h, const struct tl_sock_key *key, __u16 family,
-					 const struct tl_segments *seg, __u64 moved, __u64 len, __u8 flags)
+/* Emits one WIRE event; of the bytes moved, `m->len` could be copied. */
+static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m, const struct tl_segments *seg)
 {
-	struct tl_ev_wire e = {};
-	__u64 max = h->control->wire_max;
+	__u32 max = h->control->wire_max;
 	int cause;
 
 	if (max > TL_WIRE_MAX)
 		max = TL_WIRE_MAX;
-	if (len > max)
-		len = max;
-	if (len < moved)
-		flags |= TL_EVF_TRUNC;
-	tl_head(h, &e.h, TL_EV_WIRE, flags, len);
-	e.sock = key->sock;
-	e.sock_ino = key->ino;
-	e.call_len = moved;
-	e.family = family;
-	tl_wire_ends(key->sock, &e);
-	cause = tl_perf || len > seg->len ? tl_wire_gather(h, &e, seg) :
-					    tl_wire_copy(&e, seg->base, len);
+	if (m->len > max)
+		m->len = max;
+	if (m->len < m->bytes)
+		m->flags |= TL_EVF_TRUNC;
+	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, m, seg) : tl_wire_copy(h, m, seg->base);
 	if (cause >= 0)
 		tl_wire_lose(h, cause);
 	else
@@ -194,22 +197,26 @@ static __always_inline bool tl_wire_probe(struct tl_sock *s, const struct tl_seg
 static __always_inline void tl_wire_call(struct tl_hit *h, __u64 sk, __u16 family, __u8 flags)
 {
 	struct tl_sock_key key = { sk, h->found.id.ino };
-	struct tl_segments seg = {};
 	bool seen = h->call != TL_CALL_SENDFILE && h->call != TL_CALL_SPLICE;
+	struct tl_moved m = {
+		.sk = sk, .ino = key.ino, .bytes = h->ret, .family = family,
+		.len = !seen ? 0 : h->ret > TL_WIRE_MAX ? TL_WIRE_MAX : h->ret,
+		.flags = flags | (h->ret ? 0 : TL_EVF_EOF),
+	};
+	struct tl_segments seg = {};
 	struct tl_sock *s;
 
 	if (h->drop)
 		return;
 	s = tl_find_sock(h, &key);
-	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && (!seen || !h->ret)))
+	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && !m.len))
 		return;
-	if (seen && h->ret && !tl_segments(h, &seg))
+	if (m.len && !tl_segments(h, &seg))
 		return tl_wire_lose(h, TL_LOST_FAULT);
 	if (s->state == TL_SOCK_NEW && !tl_wire_probe(s, &seg, h->ret))
 		return;
 	s->tgid = h->id >> 32;
-	tl_wire_emit(h, &key, family, &seg, h->ret, seen ? h->ret : 0,
-		     flags | (h->ret ? 0 : TL_EVF_EOF));
+	tl_wire_emit(h, &m, &seg);
 }
 
 #endif

@@ -194,6 +194,20 @@ static void perf_events_stay_valid_until_release(void **state)
 	assert_int_equal(perf.page[0]->data_tail, perf.page[0]->data_head);
 }
 
+static void release_frees_only_perf_events_that_were_given_out(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		perf_sample(0, 10 + i, i, 1000, 'r');
+	expect_event(0, 1000, 'r');
+	tl_ring_release(ring);
+	assert_int_equal(perf.page[0]->data_tail, perf.page[0]->data_head / 3);
+	expect_event(1, 1000, 'r');
+	expect_event(2, 1000, 'r');
+	tl_ring_release(ring);
+	assert_int_equal(perf.page[0]->data_tail, perf.page[0]->data_head);
+}
+
 static void lost_perf_samples_are_counted(void **state)
 {
 	(void)state;
@@ -217,6 +231,7 @@ int main(void)
 		PERF_TEST(a_perf_event_is_given_out_once_it_is_old_enough),
 		PERF_TEST(perf_samples_over_the_end_are_whole_and_aligned),
 		PERF_TEST(perf_events_stay_valid_until_release),
+		PERF_TEST(release_frees_only_perf_events_that_were_given_out),
 		PERF_TEST(lost_perf_samples_are_counted),
 	};
 

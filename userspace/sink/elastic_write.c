@@ -83,7 +83,7 @@ static uint64_t backoff(unsigned attempts, uint64_t asked_ns)
 	if (ns > BACKOFF_MAX_NS)
 		ns = BACKOFF_MAX_NS;
 	tl_random(&random, sizeof(random));
-	ns = ns / 2 + ns / 2 * random / UINT32_MAX;
+	ns = ns / 2 + ns / 2 * (random & 0xffff) / 0xffff;
 	return asked_ns > ns && asked_ns <= 10 * BACKOFF_MAX_NS ? asked_ns : ns;
 }
 

@@ -10,9 +10,10 @@
 struct tl_sink_runner_options {
 	struct tl_bus *bus;            /* borrowed */
 	struct tl_sink *sink;          /* borrowed */
+	const char *source;            /* transactional sinks: whose offsets these are, see tl_sink_ops.source */
 	size_t batch_messages;         /* at most in one write */
 	size_t batch_bytes;
-	unsigned linger_ms;            /* longest wait for a fuller batch */
+	unsigned linger_ms;            /* polls that do not fill a batch are at least so far apart */
 	const volatile int *stop;      /* set by a signal handler: drain what was polled, commit, return 0 */
 	/* Embedded mode: raw inputs go through this pipeline first (settings only: the runner makes it), and each finished
 	 * record is shown to `show` (may be NULL) after it was committed. */

@@ -39,6 +39,10 @@ struct tl_sink_ops {
 	int (*write)(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
 		     const volatile int *stop, struct tl_error *error);
 
+	/* Transactional sinks: names what the positions belong to (a Kafka cluster's id, a local log's id) before anything else is
+	 * asked; another source has positions of its own. The text is copied. */
+	void (*source)(struct tl_sink *sink, const char *name);
+
 	/* Transactional sinks: makes what was written since the last commit, the dead letters that go to the sink itself, and
 	 * `partitions` (next offsets) durable in one transaction. Errors: -ESTALE another writer owns a partition. */
 	int (*commit)(struct tl_sink *sink, const struct tl_partition *partitions, size_t n, struct tl_error *error);
