@@ -110,7 +110,6 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 	int pair[2];
 	struct tl_worker_options options = {
 		.settings = &agent->settings,
-		.maps_reused = agent->reused,
 		.backend = backend_name(tl_capture_backend(agent->capture)),
 		.backend_why = tl_capture_backend_why(agent->capture),
 		.ring = ring_name(tl_capture_ring_kind(agent->capture)),
@@ -189,7 +188,6 @@ static int supervise(struct agent *agent)
 		tl_msg(TL_WARNING, "the worker died by signal %d; the ring keeps what comes meanwhile; starting it again",
 		       WTERMSIG(status));
 		usleep(delay_ms * 1000);
-		agent->reused = true;
 	}
 }
 

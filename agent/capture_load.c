@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "agent/capture_internal.h"
+#include "userspace/base/fs.h"
 #include "bpf/tapline.skel.h"
 
 /* What libbpf said last, for the error; a capture is opened by one thread. */
@@ -107,8 +108,10 @@ static void set_control(struct tl_capture *capture, const struct tl_capture_opti
 {
 	struct tl_control *control = capture->control;
 
-	if (!capture->reused)
+	if (!capture->reused) {
 		control->follow_fork = 1;
+		tl_random(&control->maps_id, sizeof(control->maps_id));
+	}
 	control->stall_ns = options->stall_ns;
 	control->ring_bytes = capture->ring_bytes;
 	control->undecided_max = options->undecided_max;

@@ -35,13 +35,21 @@ static bool is_batched(const struct call *call, const char *data, const struct t
 		batched = call->more || !call->first || data[last] != '\n';
 	if (call->first && group->full && !batched)
 		batched = call->more || memchr(data, '\n', last);
-	if (!call->first && !batched)
-		batched = group->call_key == call->key || (own && own->line.flags & TL_LINE_BATCHED);
-	if (batched && call->more)
-		group->call_key = call->key;
-	else if (group->call_key == call->key)
-		group->call_key = 0;
+	/* Behind a hole nobody knows how the call began. */
+	if (!call->first)
+		batched |= group->stream->mark || (own && own->line.flags & TL_LINE_BATCHED);
 	return batched;
+}
+
+/* The call writes the line's first byte. */
+static void set_first(const struct call *call, struct tl_slot *slot)
+{
+	struct tl_line *line = &slot->line;
+
+	line->writer = slot->last = call->writer;
+	line->time_ns = line->end_ns = call->event->h.time_ns;
+	line->lost_gen = call->event->h.lost_gen;
+	line->stderr_ = call->event->h.flags & TL_EVF_STDERR;
 }
 
 /* What the call's first byte continues, taken from where it waited; NULL for a new line. */
@@ -50,35 +58,27 @@ static struct tl_slot *take_continued(struct tl_lines *lines, const struct call 
 	struct tl_group *group = call->group;
 	struct tl_slot *slot = group->stream->mark;
 
-	if (slot) {
-		tl_slot_take(lines, slot);
-		slot->group = group;
-		slot->line.writer = slot->last = call->writer;
-		slot->line.time_ns = call->event->h.time_ns;
-		slot->line.stderr_ = call->event->h.flags & TL_EVF_STDERR;
-		return slot;
-	}
-	slot = call->first && group->full ? group->full : own;
-	if (slot)
-		tl_slot_take(lines, slot);
+	if (!slot)
+		slot = call->first && group->full ? group->full : own;
+	if (!slot)
+		return NULL;
+	tl_slot_take(lines, slot);
+	slot->group = group;
+	if (!slot->line.n_extents)
+		set_first(call, slot);
 	return slot;
 }
 
 static struct tl_slot *begin(struct tl_lines *lines, const struct call *call)
 {
 	struct tl_slot *slot = tl_slot_new(lines);
-	struct tl_line *line;
 
 	if (!slot)
 		return NULL;
-	line = &slot->line;
-	line->stream = call->group->stream->number;
-	line->writer = slot->last = call->writer;
-	line->time_ns = line->end_ns = call->event->h.time_ns;
-	line->lost_gen = call->event->h.lost_gen;
-	line->stderr_ = call->event->h.flags & TL_EVF_STDERR;
+	slot->line.stream = call->group->stream->number;
 	slot->group = call->group;
 	slot->stream = call->group->stream;
+	set_first(call, slot);
 	return slot;
 }
 
@@ -281,6 +281,12 @@ static void cut_lines(struct tl_lines *lines, const struct call *call, struct tl
 			cut_cr(&slot->line);
 		tl_slot_complete(lines, slot, (struct tl_span){ p, (size_t)(end - p) }, call->more);
 		slot = NULL;
+	}
+	/* A batched call that goes on is remembered by an empty line, so that a restart knows it too. */
+	if (!slot && call->batched && call->more) {
+		slot = begin(lines, call);
+		if (slot)
+			slot->line.flags |= TL_LINE_BATCHED;
 	}
 	if (slot)
 		park_open(lines, call, slot);

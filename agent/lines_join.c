@@ -136,7 +136,7 @@ void tl_slot_end(struct tl_lines *lines, struct tl_slot *slot)
 	enum tl_park park = slot->park;
 
 	tl_slot_take(lines, slot);
-	if (park == TL_PARK_MARK) {
+	if (!slot->line.n_extents) {
 		tl_slot_free(lines, slot);
 		tl_stream_lines_drop(lines, stream);
 	} else if (park == TL_PARK_JOIN) {

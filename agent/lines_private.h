@@ -50,7 +50,6 @@ struct tl_group {
 	struct tl_slot *full;    /* parked TL_PARK_FULL */
 	struct tl_slot *joint;   /* joining, of the process: lines out of shared buffers */
 	struct tl_slot *first, *last;                /* what waits */
-	uint64_t call_key;       /* unit whose call of several chunks is batched, 0 none */
 	struct tl_group *stream_next, *stream_prev;  /* of the same stream */
 	struct tl_group *proc_next, *proc_prev;      /* of the same process */
 	struct tl_group *idle_next, *idle_prev;      /* while nothing waits */
@@ -149,7 +148,7 @@ bool tl_extent_add(struct tl_line *line, uint64_t from, uint64_t to);
 /* The line's text is whole: joins it, lets it wait, or hands it out. It is not parked. `rest`: what follows in the same
  * event; `more`: the call goes on in another. */
 void tl_slot_complete(struct tl_lines *lines, struct tl_slot *slot, struct tl_span rest, bool more);
-/* Ends a parked line as it is: an open one partial, a joining one whole, a mark silently. */
+/* Ends a parked line as it is: an open one partial, a joining one whole, one without bytes silently. */
 void tl_slot_end(struct tl_lines *lines, struct tl_slot *slot);
 /* Hands the line to `ready`. It is not parked. */
 void tl_slot_deliver(struct tl_lines *lines, struct tl_slot *slot);

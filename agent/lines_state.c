@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of the lines a restart needs. Everything that steers assembly is in the line itself: its stage, the block's state (rule),
- * who wrote last, and two bits that only the saved flags have. A mark is an open line without extents.
+ * who wrote last, and two bits that only the saved flags have. A mark is an open line without extents
+ * and without a writer.
  *
  * Frames are read one after another; within a frame (and a checkpoint in front of it) a line may be told that an earlier
  * entry has ended already, or that a checkpoint holds more of: then the bytes behind `from_len` are put there again, and
@@ -113,7 +114,7 @@ static void take_state(struct tl_slot *slot, const struct tl_state_line *state)
 		slot->key = TL_PARK_JOIN;
 	else if (state->stage == TL_LINE_HELD)
 		slot->key = TL_PARK_HELD;
-	else if (!state->n_extents)
+	else if (!state->n_extents && !state->last.tgid)
 		slot->key = TL_PARK_MARK;
 	else
 		slot->key = state->flags & SAVED_FULL ? TL_PARK_FULL : TL_PARK_OPEN;

@@ -20,6 +20,7 @@ enum tl_state_type {
 
 struct tl_state_worker {
 	uint64_t epoch;          /* of uids: random, new whenever the pinned maps or the log are new */
+	uint64_t maps_id;        /* of the maps and ring that the position is of (struct tl_control) */
 	uint64_t ring_position;  /* all before it is in the log */
 	uint64_t next_stream, next_line;
 	uint32_t next_resource;

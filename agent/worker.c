@@ -275,15 +275,6 @@ static int open_log(struct tl_worker *worker, struct tl_error *error)
 	return tl_log_open(&options, &worker->log, error);
 }
 
-static int open_ring(struct tl_worker *worker, struct tl_error *error)
-{
-	int r = tl_ring_open(&worker->options->fds, &worker->ring, error);
-
-	if (r == 0 && worker->ring_position)
-		tl_ring_skip_to(worker->ring, worker->ring_position);
-	return r;
-}
-
 static int start_forward(struct tl_worker *worker, struct tl_error *error)
 {
 	const struct tl_forward_options options = {
@@ -309,8 +300,11 @@ static int start(struct tl_worker *worker, struct tl_error *error)
 	if ((r = tl_redact_new((const char *const *)settings->redact.items, settings->redact.n, &worker->redact, error)) < 0 ||
 	    (r = map_control(worker, error)) < 0 || (r = open_log(worker, error)) < 0 ||
 	    (r = make_lines(worker, error)) < 0 || (r = make_correlation(worker, error)) < 0 ||
-	    (r = tl_worker_recover(worker, error)) < 0 || (r = open_ring(worker, error)) < 0 ||
-	    (r = start_forward(worker, error)) < 0)
+	    (r = tl_worker_recover(worker, error)) < 0)
+		return r;
+	if (worker->ring_position)
+		tl_ring_skip_to(worker->ring, worker->ring_position);
+	if ((r = start_forward(worker, error)) < 0)
 		return r;
 	tl_metric_collect(tl_worker_metrics, worker);
 	if (settings->metrics && (r = tl_metrics_serve(settings->metrics, error)) < 0)
@@ -345,7 +339,10 @@ int tl_worker_main(const struct tl_worker_options *options)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	prctl(PR_SET_NAME, "tapline-worker");
-	r = tl_drop_privileges(&error);
+	/* The mapping of perf buffers may need CAP_IPC_LOCK, so it comes first. */
+	r = tl_ring_open(&options->fds, &worker.ring, &error);
+	if (r == 0)
+		r = tl_drop_privileges(&error);
 	if (r == 0)
 		r = start(&worker, &error);
 	if (r < 0) {

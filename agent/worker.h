@@ -11,7 +11,6 @@ struct tl_worker_options {
 	const struct tl_agent_settings *settings; /* borrowed */
 	struct tl_capture_fds fds;                /* borrowed */
 	int inspector;                            /* the worker's end of the pair */
-	bool maps_reused;                         /* ring and maps are those of an earlier agent */
 	const char *backend, *backend_why, *ring; /* for status */
 };
 

@@ -40,6 +40,7 @@ struct tl_worker {
 	struct tl_buf trailing;      /* struct tl_stream_row of streams with losses, read before the last drain */
 
 	uint64_t epoch;              /* of uids */
+	uint64_t maps_id;            /* of the maps that streams and ring position are of */
 	uint64_t ring_position;      /* as in the last frame */
 	uint32_t next_resource;
 	int64_t wall_offset;         /* monotonic + this = wall */

@@ -11,6 +11,7 @@
 
 struct recovery {
 	struct tl_worker *worker;
+	uint64_t maps_id;
 	bool any;
 };
 
@@ -35,6 +36,7 @@ static int recover_entry(void *arg, const struct tl_log_entry *entry)
 			return -EBADMSG;
 		memcpy(&state, entry->data.data, sizeof(state));
 		recover_worker(worker, &state);
+		recovery->maps_id = state.maps_id;
 		recovery->any = true;
 		return 0;
 	case TL_STATE_STREAM:
@@ -61,6 +63,7 @@ static void new_epoch(struct tl_worker *worker)
 		iter = 0;
 	}
 	tl_random(&worker->epoch, sizeof(worker->epoch));
+	worker->maps_id = worker->control->maps_id;
 	worker->ring_position = 0;
 }
 
@@ -74,7 +77,8 @@ int tl_worker_recover(struct tl_worker *worker, struct tl_error *error)
 				    "the local log in %s cannot be recovered (%s): move the folder away to start anew; "
 				    "what it holds was not forwarded yet",
 				    worker->log_dir, strerror(-r));
-	if (recovery.any && worker->options->maps_reused) {
+	worker->maps_id = recovery.maps_id;
+	if (recovery.any && recovery.maps_id == worker->control->maps_id) {
 		tl_lines_resume(worker->lines);
 		return 0;
 	}
@@ -96,7 +100,8 @@ static void add_worker_state(struct tl_worker *worker)
 {
 	const struct tl_state_worker state = {
 		.epoch = worker->epoch,
-		.ring_position = worker->ring ? tl_ring_position(worker->ring) : worker->ring_position,
+		.maps_id = worker->maps_id,
+		.ring_position = tl_ring_position(worker->ring),
 		.next_stream = tl_streams_next_number(worker->streams),
 		.next_line = tl_lines_next_id(worker->lines),
 		.next_resource = tl_enrich_next_number(worker->enrich),

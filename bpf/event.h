@@ -203,6 +203,7 @@ struct tl_control {
 	__u64 heartbeat_ns;    /* CLOCK_MONOTONIC of the agent's last sign of life; 0 = never stalls */
 	__u64 stall_ns;        /* older than this: programs return at once, counted TL_LOST_STALLED; 0 = never */
 	__u64 ring_bytes;      /* size of the ring; log events are refused above 7/8 of it */
+	__u64 maps_id;         /* random, made with the maps: a ring position of other maps means nothing here */
 	__u32 undecided_max;   /* bytes captured of an undecided file */
 	__u32 wire_max;        /* bytes copied of one socket call, <= TL_WIRE_MAX */
 	__u32 wire;            /* 0: no wire side at all */

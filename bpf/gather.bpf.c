@@ -202,10 +202,14 @@ __noinline int tl_next(__u32 cpu)
 __noinline int tl_step(__u32 cpu)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
-	__u64 n = tl_next(cpu), pending, quarter = tl_ring_size / 4;
+	__u64 n, pending, quarter = tl_ring_size / 4;
 	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
 
-	if (!w || !stats || n <= 1)
+	/* Verified on its own, called or not: a perf event array is no ring. */
+	if (tl_perf || !w || !stats)
+		return 0;
+	n = tl_next(cpu);
+	if (n <= 1)
 		return n;
 	pending = bpf_ringbuf_query(&tl_ring, BPF_RB_AVAIL_DATA);
 	if (pending + n > tl_ring_size / 8 * 7)

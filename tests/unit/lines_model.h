@@ -34,7 +34,7 @@ struct model {
 	size_t n_open, n_out, cap_open, cap_out;
 	uint64_t offset[MODEL_STREAMS];
 	bool after_hole[MODEL_STREAMS];
-	struct { uint32_t tid; uint64_t start_ns; } call[MODEL_STREAMS][512]; /* by tgid: batched call that goes on */
+	struct { bool on; uint32_t tgid; uint64_t start_ns, end_ns; } call[MODEL_STREAMS][64]; /* by tid: batched, goes on */
 	uint64_t hole_bytes;
 };
 
@@ -132,6 +132,7 @@ static inline void model_hole(struct model *m, unsigned stream, uint64_t bytes)
 			model_end_open(m, i);
 		else
 			i++;
+	memset(m->call[stream], 0, sizeof(m->call[stream]));
 	m->offset[stream] += bytes;
 	m->hole_bytes += bytes;
 	m->after_hole[stream] = true;
@@ -141,19 +142,17 @@ static inline bool model_batched(struct model *m, unsigned stream, const struct 
 {
 	bool first = e->call_off == 0, more = e->h.flags & TL_EVF_MORE, ends = data[e->h.len - 1] == '\n';
 	bool several = more || memchr(data, '\n', e->h.len - 1), batched;
-	__auto_type call = &m->call[stream][e->h.tgid];
+	__auto_type call = &m->call[stream][e->h.tid];
 
 	batched = model_buffer_size(e->call_len) && (more || !first || !ends);
 	if (first)
 		batched |= several && model_find(m, stream, &e->h, true) < m->n_open;
 	else
-		batched |= own_is || (call->tid == e->h.tid && call->start_ns == e->h.start_ns);
-	if (batched && more) {
-		call->tid = e->h.tid;
-		call->start_ns = e->h.start_ns;
-	} else if (call->tid == e->h.tid && call->start_ns == e->h.start_ns) {
-		call->tid = 0;
-	}
+		batched |= own_is || call->on || m->after_hole[stream];
+	call->on = batched && more;
+	call->tgid = e->h.tgid;
+	call->start_ns = e->h.start_ns;
+	call->end_ns = e->h.time_ns;
 	return batched;
 }
 
@@ -242,6 +241,10 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 
 static inline void model_exit(struct model *m, uint32_t tgid, uint64_t start_ns)
 {
+	for (unsigned s = 0; s < MODEL_STREAMS; s++)
+		for (unsigned tid = 0; tid < 64; tid++)
+			if (m->call[s][tid].tgid == tgid && m->call[s][tid].start_ns == start_ns)
+				m->call[s][tid].on = false;
 	for (size_t i = 0; i < m->n_open;)
 		if (m->open[i].tgid == tgid && m->open[i].start_ns == start_ns)
 			model_end_open(m, i);
@@ -251,6 +254,10 @@ static inline void model_exit(struct model *m, uint32_t tgid, uint64_t start_ns)
 
 static inline void model_tick(struct model *m, uint64_t now)
 {
+	for (unsigned s = 0; s < MODEL_STREAMS; s++)
+		for (unsigned tid = 0; tid < 64; tid++)
+			if (m->call[s][tid].end_ns + m->partial_ns <= now)
+				m->call[s][tid].on = false;
 	for (size_t i = 0; i < m->n_open;)
 		if (m->open[i].end_ns + m->partial_ns * (m->open[i].full ? 30 : 1) <= now)
 			model_end_open(m, i);
