@@ -25,6 +25,7 @@ struct tl_forward {
 
 	uint64_t *slots;             /* position behind the entry << 1 | acknowledged */
 	uint64_t head, tail;         /* oldest in flight, next free; never wrap in practice */
+	uint64_t window;             /* most in flight now */
 	uint64_t read_to;            /* behind the last entry read */
 	uint64_t acked;              /* position that may be freed */
 	uint64_t committed;          /* as far as the log was told */

@@ -233,8 +233,13 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 		model_emit(m, &line, 0);
 		has = false;
 	}
-	if (!has)
+	if (!has) {
+		/* What the thread left open before this call is not what its next chunk goes on with. */
+		i = model_find(m, stream, &e->h, false);
+		if (batched && e->h.flags & TL_EVF_MORE && i < m->n_open)
+			model_end_open(m, i);
 		return;
+	}
 	line.last_tid = e->h.tid;
 	model_keep(m, &line, e);
 }

@@ -16,7 +16,7 @@ struct tl_sink_runner_options {
 	unsigned linger_ms;            /* polls that do not fill a batch are at least so far apart */
 	const volatile int *stop;      /* set by a signal handler: drain what was polled, commit, return 0 */
 	/* Embedded mode: raw inputs go through this pipeline first (settings only: the runner makes it), and each finished
-	 * record is shown to `show` (may be NULL) after it was committed. */
+	 * record is shown to `show` (may be NULL) after it was committed; at the end of each batch with NULLs. */
 	const struct tl_pipeline_options *pipeline;
 	void (*show)(void *arg, const struct tl_message *message, const struct tl_record *record);
 	void *arg;

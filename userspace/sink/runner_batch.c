@@ -219,7 +219,9 @@ int tl_runner_write(struct tl_runner *runner, struct tl_error *error)
 
 void tl_runner_show(struct tl_runner *runner)
 {
-	for (size_t i = 0; runner->options->show && i < runner->n_batch; i++) {
+	if (!runner->options->show)
+		return;
+	for (size_t i = 0; i < runner->n_batch; i++) {
 		const struct tl_message *message = &runner->batch[i];
 
 		if (message->topic != TL_TOPIC_LOGS)
@@ -228,6 +230,7 @@ void tl_runner_show(struct tl_runner *runner)
 		if (tl_record_from_json(message->value, &runner->show_arena, &runner->record, NULL) == 0)
 			runner->options->show(runner->options->arg, message, &runner->record);
 	}
+	runner->options->show(runner->options->arg, NULL, NULL);
 }
 
 int tl_runner_pipeline(struct tl_runner *runner, struct tl_error *error)
