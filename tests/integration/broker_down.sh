@@ -6,9 +6,9 @@ count=$((rate * (down + 10)))
 
 start_kafka
 mkfifo "$work/go"
-background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' $count $rate 128 '$work/truth' down > '$work/service.log'"
+background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' $count $rate 128 '$work/truth' down > '$work/service.txt'"
 writer=$last
-background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --path "$work/service.log" --pid "$writer" \
+background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --path "$work/service.txt" --pid "$writer" \
 	--ring-size 64MiB --stop-timeout 60s
 agent=$last
 wait_until 30 "the agent does not capture" test -s "$work/agent/status.json"

@@ -34,9 +34,9 @@ for topic in raw http logs metrics dlq marks; do
 done
 
 mkfifo "$work/go"
-background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 5000 0 128 '$work/truth' sasl > '$work/service.log'"
+background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 5000 0 128 '$work/truth' sasl > '$work/service.txt'"
 writer=$last
-background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --path "$work/service.log" --pid "$writer" \
+background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --path "$work/service.txt" --pid "$writer" \
 	"${agent_flags[@]}"
 agent=$last
 background stream "$tapline" stream --brokers "$brokers" --instance sasl-1 "${stream_flags[@]}"

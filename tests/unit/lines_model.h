@@ -12,7 +12,7 @@
 #include "agent/lines.h"
 
 #define MODEL_STREAMS 3
-#define MODEL_LINE 512 /* bytes of a line with its newline at most */
+#define MODEL_LINE 64 /* bytes of a line with its newline at most: max_line is well below */
 
 struct model_line {
 	unsigned stream;

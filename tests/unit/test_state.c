@@ -74,7 +74,7 @@ static uint32_t random_text(struct script *s, char *out, uint32_t max)
 static void make_call(struct script *s, unsigned proc, unsigned thread)
 {
 	__auto_type call = &s->call[proc][thread];
-	unsigned kind = below(40);
+	unsigned kind = below(80);
 	uint32_t len = kind == 0 ? 1024 : kind == 1 ? 4096 : kind == 2 ? 1000 + below(4000) : 1 + below(60);
 
 	call->data = malloc(len + 1);

@@ -214,6 +214,10 @@ static int load_and_run(size_t i, int argc, char **argv)
 	}
 	if (r > 0)
 		return 0;
+	if (rest < argc) {
+		tl_msg(TL_ERROR, "`%s` is not understood here (tapline sink %s --help)", argv[rest], tl_sinks[i]->name);
+		return 2;
+	}
 	tl_msg_init("tapline-sink", settings->quiet ? TL_WARNING : TL_INFO);
 	r = run(tl_sinks[i], settings, &error);
 	if (r < 0)

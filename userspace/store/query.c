@@ -95,7 +95,7 @@ static struct tl_span unquoted(struct tl_span word)
 
 static bool is_negated(struct tl_span word)
 {
-	return word.len > 1 && word.data[0] == '-';
+	return word.len > 1 && (word.data[0] == '-' || word.data[0] == '!');
 }
 
 static bool has_words(const struct tl_query *query)

@@ -24,7 +24,7 @@ struct tl_condition {
 #define TL_CONDITIONS_MAX 32
 
 struct tl_query {
-	struct tl_span words[TL_CONDITIONS_MAX]; /* all must be in the body; "two words" is a phrase, word* a beginning, -word none */
+	struct tl_span words[TL_CONDITIONS_MAX]; /* all must be in the body; "two words" is a phrase, word* a beginning, !word or -word none */
 	size_t n_words;
 	struct tl_condition conditions[TL_CONDITIONS_MAX];
 	size_t n_conditions;
@@ -34,9 +34,17 @@ struct tl_query {
 	bool exchanges;              /* HTTP exchanges instead of log records */
 };
 
-/* Adds what a person typed: words, "phrases", -word, FIELD=VALUE, !=, ~ (with * and ?), >=, <=, >, <. Spans point into `text`. What is in
+/* Adds what a person typed: words, "phrases", !word, FIELD=VALUE, !=, ~ (with * and ?), >=, <=, >, <. Spans point into `text`. What is in
  * quotes is never a field. Errors: -EINVAL with what is wrong; -E2BIG too many. */
 int tl_query_parse(struct tl_query *query, const char *text, struct tl_error *error);
+
+/* Adds one argument of a command line, whose quotes the shell took away: a text with blanks is a phrase, unless it has conditions.
+ * Errors: as tl_query_parse. */
+int tl_query_argument(struct tl_query *query, const char *text, struct tl_error *error);
+
+/* Adds FIELD=VALUE (or another comparison). Errors: -E2BIG. */
+int tl_query_condition(struct tl_query *query, const char *field, enum tl_compare compare, const char *value,
+		       struct tl_error *error);
 
 /* Adds one condition: the record's request or trace is `id`. Errors: -E2BIG. */
 int tl_query_id(struct tl_query *query, const char *id, struct tl_error *error);

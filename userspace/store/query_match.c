@@ -25,7 +25,7 @@ static bool contains(struct tl_span text, struct tl_span word)
 
 static bool match_word(const struct tl_record *record, struct tl_span word)
 {
-	bool negated = word.len > 1 && word.data[0] == '-';
+	bool negated = word.len > 1 && (word.data[0] == '-' || word.data[0] == '!');
 
 	if (negated)
 		word.data++, word.len--;

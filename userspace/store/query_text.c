@@ -99,13 +99,36 @@ int tl_query_parse(struct tl_query *query, const char *text, struct tl_error *er
 	return r;
 }
 
-int tl_query_id(struct tl_query *query, const char *id, struct tl_error *error)
+int tl_query_argument(struct tl_query *query, const char *text, struct tl_error *error)
+{
+	struct tl_query tried = *query;
+	size_t blank = strcspn(text, " \t\n");
+
+	if (!text[blank] || strchr(text, '"'))
+		return tl_query_parse(query, text, error);
+	if (tl_query_parse(&tried, text, error) == 0 && tried.n_conditions > query->n_conditions) {
+		*query = tried;
+		return 0;
+	}
+	if (query->n_words == TL_CONDITIONS_MAX)
+		return tl_error_set(error, -E2BIG, "more than %d words", TL_CONDITIONS_MAX);
+	query->words[query->n_words++] = tl_span_str(text);
+	return 0;
+}
+
+int tl_query_condition(struct tl_query *query, const char *field, enum tl_compare compare, const char *value,
+		       struct tl_error *error)
 {
 	if (query->n_conditions == TL_CONDITIONS_MAX)
 		return tl_error_set(error, -E2BIG, "more than %d conditions", TL_CONDITIONS_MAX);
 	query->conditions[query->n_conditions++] =
-		(struct tl_condition){ TL_SPAN_LIT("request"), tl_span_str(id), TL_IS };
+		(struct tl_condition){ tl_span_str(field), tl_span_str(value), compare };
 	return 0;
+}
+
+int tl_query_id(struct tl_query *query, const char *id, struct tl_error *error)
+{
+	return tl_query_condition(query, "request", TL_IS, id, error);
 }
 
 /* Local time: a date, a time of today, or both. */
