@@ -25,6 +25,9 @@
 #include "userspace/web/metrics_server.h"
 
 #define DRAIN_BYTES (4u << 20)
+#define FRAME_BYTES (16u << 20) /* of one frame, about: one more event may come on top */
+#define SEGMENTS 8              /* of the local log, at least (log.h) */
+#define LINE_EXTRA (256u << 10) /* what a record's attributes and extents take beside its line */
 #define STOP_DRAIN_NS (5 * TL_SEC)
 #define FULL_RETRY_US 50000
 
@@ -43,25 +46,88 @@ static bool inspector_gone(const struct tl_worker *worker)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
-/* Appends the frame, waiting as long as the log is full. Returns false when we were told to stop meanwhile. */
-static bool append_frame(struct tl_worker *worker)
+/* Waits a little after a failed append. Returns false when waiting does not help: the disk has failed, or we are to stop. */
+static bool wait_for_room(struct tl_worker *worker, int r)
 {
 	static struct tl_msg_gate gate;
-	int r;
+	uint64_t now = tl_mono_ns();
 
-	while ((r = tl_frame_append(&worker->frame, worker->log, NULL)) < 0) {
-		worker->counters.log_full++;
-		tl_msg_limited(&gate, 10000, TL_WARNING,
-			       "the local log %s takes no more (%s): capture goes on in the ring, what that refuses is "
-			       "counted; free space, raise --log-size, or bring the broker back",
-			       worker->log_dir, strerror(-r));
-		worker->control->heartbeat_ns = tl_mono_ns();
-		tl_worker_status_write(worker, false);
-		if (stop_asked || inspector_gone(worker))
-			return false;
-		usleep(FULL_RETRY_US);
+	if (r == -EIO) {
+		tl_msg(TL_ERROR, "the local log %s cannot be written any more: its disk or file system has failed (dmesg says "
+				 "more). The agent ends; what was appended stays there, the rest is in the ring",
+		       worker->log_dir);
+		return false;
 	}
-	tl_frame_clear(&worker->frame);
+	worker->counters.log_full++;
+	tl_msg_limited(&gate, 10000, TL_WARNING,
+		       "the local log %s takes no more (%s): capture goes on in the ring, what that refuses is "
+		       "counted; free space, raise --log-size, or bring the broker back",
+		       worker->log_dir, strerror(-r));
+	worker->control->heartbeat_ns = now;
+	if (now >= worker->next_second_ns) {
+		worker->next_second_ns = now + TL_SEC;
+		(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
+		tl_worker_status_write(worker, false);
+	}
+	if (stop_asked || inspector_gone(worker))
+		return false;
+	usleep(FULL_RETRY_US);
+	return true;
+}
+
+/* A smaller piece from the front. The state behind the records tells what became of the ring, so it stays together and comes
+ * last: killed between two pieces, the next worker makes the first one's records again, under the same uids. */
+static size_t smaller_piece(const struct tl_frame *frame, size_t n)
+{
+	size_t records = n;
+
+	while (records > 0 && frame->entries[records - 1].type >= TL_STATE_WORKER &&
+	       frame->entries[records - 1].type <= TL_STATE_LINE_END)
+		records--;
+	return records > 0 && records < n ? records : n / 2;
+}
+
+static void remove_first(struct tl_frame *frame, size_t n)
+{
+	frame->n -= n;
+	memmove(frame->entries, frame->entries + n, frame->n * sizeof(*frame->entries));
+}
+
+/* Appends the frame, waiting as long as the log is full; one larger than a segment goes in pieces. Returns false when it stayed
+ * full until we were told to stop, or is broken: the frame keeps what was not appended. */
+static bool append_frame(struct tl_worker *worker)
+{
+	struct tl_frame *frame = &worker->frame, piece;
+	size_t n = frame->n;
+
+	/* The next worker starts from the last whole frame. */
+	if (frame->failed || frame->bytes.failed) {
+		tl_msg(TL_ERROR, "out of memory for a frame of the local log");
+		abort();
+	}
+	while (frame->n) {
+		int r;
+
+		piece = *frame;
+		piece.n = n;
+		r = tl_frame_append(&piece, worker->log, NULL);
+		if (r == -EMSGSIZE && n > 1) {
+			n = smaller_piece(frame, n);
+			continue;
+		}
+		if (r == -EMSGSIZE) {
+			tl_msg(TL_ERROR, "an entry of %zu bytes is larger than a segment of the local log and is dropped: "
+					 "raise --log-size", frame->entries[0].len);
+			worker->counters.lost[TL_LOST_LOG_FULL] += frame->entries[0].len;
+		} else if (r < 0 && !wait_for_room(worker, r)) {
+			worker->log_refused = true;
+			return false;
+		}
+		if (r == 0 || r == -EMSGSIZE)
+			remove_first(frame, n);
+		n = frame->n;
+	}
+	tl_frame_clear(frame);
 	worker->counters.frames++;
 	return true;
 }
@@ -86,7 +152,8 @@ static int64_t drain(struct tl_worker *worker)
 	const struct tl_event *event = NULL;
 	int64_t n = 0;
 
-	while (tl_ring_position(worker->ring) - start < DRAIN_BYTES && (event = tl_ring_next(worker->ring))) {
+	while (tl_ring_position(worker->ring) - start < DRAIN_BYTES && worker->frame.bytes.len < worker->frame_max &&
+	       (event = tl_ring_next(worker->ring))) {
 		tl_worker_event(worker, event);
 		n++;
 	}
@@ -275,6 +342,27 @@ static int open_log(struct tl_worker *worker, struct tl_error *error)
 	return tl_log_open(&options, &worker->log, error);
 }
 
+/* A segment must hold the longest line with all about it, and should hold a drain. */
+static int check_log_size(struct tl_worker *worker, struct tl_error *error)
+{
+	uint64_t need = worker->settings->max_line + LINE_EXTRA, segment;
+	struct tl_log_usage usage;
+
+	tl_log_usage(worker->log, &usage);
+	segment = usage.max_bytes / SEGMENTS;
+	if (segment < need)
+		return tl_error_set(error, -ENOSPC,
+				    "the local log in %s may take %llu KiB only, which is too little for lines of up to %llu "
+				    "KiB (--max-line): it needs %llu KiB. %s",
+				    worker->log_dir, (unsigned long long)usage.max_bytes >> 10,
+				    (unsigned long long)worker->settings->max_line >> 10,
+				    (unsigned long long)(need * SEGMENTS) >> 10,
+				    worker->settings->log_bytes ? "Raise --log-size" :
+								  "Free space, choose another --state, or set --log-size");
+	worker->frame_max = segment / 2 < FRAME_BYTES ? segment / 2 : FRAME_BYTES;
+	return 0;
+}
+
 static int start_forward(struct tl_worker *worker, struct tl_error *error)
 {
 	const struct tl_forward_options options = {
@@ -299,7 +387,7 @@ static int start(struct tl_worker *worker, struct tl_error *error)
 	worker->started_ns = worker->last_event_ns = tl_mono_ns();
 	if ((r = tl_redact_new((const char *const *)settings->redact.items, settings->redact.n, &worker->redact, error)) < 0 ||
 	    (r = map_control(worker, error)) < 0 || (r = open_log(worker, error)) < 0 ||
-	    (r = make_lines(worker, error)) < 0 || (r = make_correlation(worker, error)) < 0 ||
+	    (r = check_log_size(worker, error)) < 0 || (r = make_lines(worker, error)) < 0 || (r = make_correlation(worker, error)) < 0 ||
 	    (r = tl_worker_recover(worker, error)) < 0)
 		return r;
 	if (worker->ring_position)

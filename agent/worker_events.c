@@ -53,10 +53,9 @@ static void learn_process(struct tl_worker *worker, const struct tl_event *event
 	tl_enrich_learn(worker->enrich, event->tgid, event->start_ns, &info);
 	if (exe < 0 || !tl_runtime_detect(exe, &unit, &error))
 		return;
-	if (unit.refused) {
+	/* A refused runtime keeps its unit kind without offsets: the kernel then reads no unit, and nobody falls back to threads. */
+	if (unit.refused)
 		tl_msg(TL_WARNING, "process %u (%s): its lines get no unit: %s", event->tgid, info.comm, error.message);
-		return;
-	}
 	if (unit.unit.unit_kind != TL_UNIT_THREAD)
 		(void)tl_inspect_set_unit(fd, event->tgid, event->start_ns, &unit.unit);
 }

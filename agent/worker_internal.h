@@ -34,6 +34,8 @@ struct tl_worker {
 	struct tl_control *control;  /* the kernel's, mmapped */
 
 	struct tl_frame frame;
+	size_t frame_max;            /* bytes; a drain ends when the frame has so many */
+	bool log_refused;            /* the last append failed for good, or until the stop */
 	struct tl_arena arena;       /* strings of the record being packed */
 	struct tl_record record;
 	struct tl_buf scratch;

@@ -85,18 +85,33 @@ static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 		tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0);
 }
 
+/* Bytes that went into a file without being shown; if it is no socket, they may have come out of one. */
+static __always_inline bool tl_moved_unseen(struct tl_hit *h, bool *in)
+{
+	if ((h->found.mode & S_IFMT) == S_IFSOCK)
+		return true;
+	if (tl_is_candidate(&h->found)) {
+		tl_find_id(&h->found);
+		tl_log_blind(h);
+	}
+	if (h->call != TL_CALL_SPLICE || !tl_find(h->task, TL_ARG1(h->regs), true, &h->found))
+		return false;
+	*in = true;
+	return (h->found.mode & S_IFMT) == S_IFSOCK;
+}
+
 /* What a call moved to or from the descriptor `fd`. */
 static __always_inline void tl_fd_call(struct tl_hit *h, bool in)
 {
-	if (!tl_find(h->task, h->fd, &h->found))
+	if (!tl_find(h->task, h->fd, in, &h->found))
+		return;
+	if ((h->call == TL_CALL_SENDFILE || h->call == TL_CALL_SPLICE) && !tl_moved_unseen(h, &in))
 		return;
 	if ((h->found.mode & S_IFMT) == S_IFSOCK)
 		return tl_socket_call(h, in);
 	if (in || !tl_is_candidate(&h->found))
 		return;
 	tl_find_id(&h->found);
-	if (h->call == TL_CALL_SENDFILE || h->call == TL_CALL_SPLICE)
-		return tl_log_blind(h);
 	if (tl_find_proc(h))
 		return tl_log_call(h);
 	__sync_fetch_and_add(&h->stats->lost_events[TL_LOST_MAP_FULL], 1);

@@ -66,8 +66,8 @@ struct tl_found {
 	__u8 std;          /* TL_EVF_STDOUT or TL_EVF_STDERR when it is behind fd 1 or 2 */
 };
 
-/* Finds what is behind `fd`; 0 when there is nothing. */
-static __always_inline bool tl_find(__u64 task, __u32 fd, struct tl_found *ret)
+/* Finds what is behind `fd`; false when there is nothing. For a read it does not matter what is behind fd 1 and 2. */
+static __always_inline bool tl_find(__u64 task, __u32 fd, bool in, struct tl_found *ret)
 {
 	__u64 files = (__u64)TL_GET(struct task_struct, task, files);
 	__u64 fdt = (__u64)TL_GET(struct files_struct, files, fdt);
@@ -90,7 +90,7 @@ static __always_inline bool tl_find(__u64 task, __u32 fd, struct tl_found *ret)
 	ret->inode = (__u64)TL_GET(struct file, file, f_inode);
 	ret->mode = TL_GET(struct inode, ret->inode, i_mode);
 	/* /dev/stdout opened by name (nginx's access_log) is another struct file of the same inode. */
-	if (!ret->std && (ret->mode & S_IFMT) != S_IFSOCK) {
+	if (!in && !ret->std && (ret->mode & S_IFMT) != S_IFSOCK) {
 		if (one && (__u64)TL_GET(struct file, one, f_inode) == ret->inode)
 			ret->std = TL_EVF_STDOUT;
 		else if (two && (__u64)TL_GET(struct file, two, f_inode) == ret->inode)

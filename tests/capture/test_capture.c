@@ -513,6 +513,14 @@ static void eight_writers_at_once_lose_nothing_uncounted(void **state)
 	unlink(path);
 }
 
+static void writers_that_hang_do_not_hide_others(void **state)
+{
+	struct tally t;
+
+	(void)state;
+	to_file("blocked", 2000, &t);
+}
+
 /* --- sockets --- */
 
 static int dial(uint64_t port)
@@ -662,6 +670,7 @@ int main(int argc, char **argv)
 		CASE(thirty_two_bit_writes_are_counted),
 		CASE(a_full_ring_loses_an_exact_number_of_bytes),
 		CASE(eight_writers_at_once_lose_nothing_uncounted),
+		CASE(writers_that_hang_do_not_hide_others),
 		CASE(an_http_exchange_is_seen_on_the_wire),
 		CASE(a_socket_that_is_no_http_is_left_alone),
 	};

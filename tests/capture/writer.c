@@ -92,6 +92,15 @@ static void do_small(int count)
 		took(write(1, next(100), 100));
 }
 
+/* Many small writes with pauses: about 10,000 a second. */
+static void do_paced(int count)
+{
+	for (int i = 0; i < count; i++) {
+		took(write(1, next(100), 100));
+		usleep(50);
+	}
+}
+
 static void do_big(int count)
 {
 	for (int i = 0; i < count; i++)
@@ -278,6 +287,30 @@ static void do_compat(int count)
 	}
 }
 
+/* Writes while 100 other processes of ours hang in a write to a full pipe. */
+static void do_blocked(int count)
+{
+	pid_t pids[100];
+	int full[2];
+
+	if (pipe(full) < 0)
+		die("pipe");
+	for (int i = 0; i < 100; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			if (dup2(full[1], 1) < 0 || write(1, data, sizeof(data)) < 0)
+				die("full pipe");
+			_exit(0);
+		}
+	}
+	usleep(100000); /* not waited for: whoever does not hang yet hangs later */
+	do_small(count);
+	for (int i = 0; i < 100; i++)
+		kill(pids[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
 /* Eight processes at once, COUNT lines each. */
 static void do_storm(int count)
 {
@@ -357,11 +390,12 @@ static const struct {
 	const char *name;
 	void (*run)(int count);
 } kinds[] = {
-	{ "write", do_write },       { "small", do_small },     { "big", do_big },         { "writev", do_writev },
+	{ "write", do_write },       { "small", do_small },     { "paced", do_paced },     { "big", do_big },
+	{ "writev", do_writev },
 	{ "iovecs", do_iovecs },     { "pwrite", do_pwrite },   { "pwritev", do_pwritev }, { "pwritev2", do_pwritev2 },
 	{ "sendto", do_sendto },     { "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg }, { "named", do_named },
 	{ "nonblock", do_nonblock }, { "dup", do_dup },         { "fork", do_fork },       { "exec", do_exec },
-	{ "steps", do_steps },       { "sendfile", do_sendfile }, { "compat", do_compat }, { "storm", do_storm },
+	{ "steps", do_steps },       { "sendfile", do_sendfile }, { "compat", do_compat }, { "storm", do_storm }, { "blocked", do_blocked },
 	{ "file", do_file },         { "http", do_http },       { "echo", do_echo },
 };
 

@@ -22,6 +22,13 @@
 #include "userspace/base/fs.h"
 #include "userspace/log/log_internal.h"
 
+/* Fewer rounds under a sanitizer. */
+#ifdef __SANITIZE_ADDRESS__
+#define SLOWER 11
+#else
+#define SLOWER 1
+#endif
+
 struct fixture {
 	char base[64];           /* removed at the end */
 	char dir[80], copy[80];  /* of the log; of its copy */
@@ -242,6 +249,27 @@ static inline size_t count_segments(const char *dir)
 	n = segments.n;
 	tl_log_segments_done(&segments);
 	return n;
+}
+
+static inline unsigned random_below(unsigned n)
+{
+	static uint64_t x = 88172645463325252u;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (unsigned)(x >> 16) % n;
+}
+
+/* Reads the entries that append_number made. */
+static inline void expect_numbers(struct fixture *f, uint64_t from, uint64_t to)
+{
+	struct tl_log_item item;
+
+	for (; from < to; from++) {
+		check(f, tl_log_reader_next(f->reader, &item, &f->error), 1);
+		assert_int_equal(number_of(item.data), from);
+	}
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

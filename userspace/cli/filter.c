@@ -81,24 +81,24 @@ void tl_printer_add(struct tl_printer *printer, struct tl_span json)
 		tl_buf_putc(&printer->out, '\n');
 	}
 	if (printer->out.len >= OUT_BYTES)
-		(void)tl_printer_flush(printer);
+		tl_printer_flush(printer);
 }
 
-int tl_printer_flush(struct tl_printer *printer)
+void tl_printer_flush(struct tl_printer *printer)
 {
 	size_t at = 0;
 
-	while (at < printer->out.len) {
+	while (at < printer->out.len && !printer->gone) {
 		ssize_t n = write(STDOUT_FILENO, printer->out.data + at, printer->out.len - at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
-		at += (size_t)n;
+			printer->gone = true;
+		else
+			at += (size_t)n;
 	}
 	tl_buf_clear(&printer->out);
-	return 0;
 }
 
 void tl_printer_done(struct tl_printer *printer)

@@ -47,6 +47,7 @@ struct tl_printer {
 	struct tl_format format;
 	int output;               /* enum tl_filter_output */
 	bool http;
+	bool gone;                /* nobody reads stdout any more */
 	struct tl_buf out;
 	struct tl_arena arena;
 	struct tl_record record;  /* the last one read */
@@ -56,8 +57,8 @@ struct tl_printer {
 void tl_printer_init(struct tl_printer *printer, const struct tl_filter_settings *settings, bool with_date);
 /* Adds a record to what tl_printer_flush writes. */
 void tl_printer_add(struct tl_printer *printer, struct tl_span json);
-/* Returns 0, or -EPIPE and the like: nobody reads any more. */
-int tl_printer_flush(struct tl_printer *printer);
+/* Writes what was added. Sets `gone` when nobody reads it. */
+void tl_printer_flush(struct tl_printer *printer);
 void tl_printer_done(struct tl_printer *printer);
 
 #endif

@@ -77,7 +77,7 @@ static int on_row(void *arg, const struct tl_row *row)
 		return keep_row(found, row);
 	found->printed++;
 	tl_printer_add(found->printer, row->json);
-	return found->printer->out.len ? 0 : 1; /* 1: that flushed, or could not */
+	return found->printer->gone;
 }
 
 static void print_kept(struct found *found)
@@ -112,7 +112,8 @@ static int search(const struct settings *settings, int n, char **words, struct f
 	if (r < 0)
 		return r == -ENOMEM ? tl_error_set(error, r, "out of memory") : r;
 	print_kept(found);
-	return tl_printer_flush(found->printer) == -EPIPE ? 0 : 0;
+	tl_printer_flush(found->printer);
+	return 0;
 }
 
 int tl_search_main(int argc, char **argv)

@@ -97,7 +97,8 @@ static int find(struct tl_log *log, struct finding *finding, struct tl_error *er
 		r = verify_segment(log, &items[i], limit, &scan, &finding->end);
 		if (r < 0)
 			return tl_error_set(error, r, "cannot read the log %s: %s", log->dir, strerror(-r));
-		finding->torn = finding->end < limit;
+		/* An empty file ends at its limit, and is torn all the same: a segment has a header. */
+		finding->torn = finding->end < limit || finding->end == items[i].start;
 		finding->keep = finding->end > items[i].start ? i + 1 : i;
 		if (finding->end < finding->whole && (finding->torn || i + 1 == n))
 			return damaged(log, items[i].start, finding->end, error);
