@@ -5,10 +5,13 @@
  * came meanwhile. SIGTERM and SIGINT are passed on to the worker, which drains and ends; we serve it until then. */
 #include "agent/agent.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "agent/selectors.h"
@@ -19,6 +22,7 @@
 
 #define EXIT_USAGE 2
 #define EXIT_PRIVILEGES 77
+#define LOCK_EXTRA_NS (5 * TL_SEC)
 
 struct agent {
 	struct tl_agent_settings settings;
@@ -28,6 +32,7 @@ struct agent {
 	size_t n_denied;
 	struct tl_capture *capture;
 	bool reused;
+	int pins_fd; /* locked folder of the pins, or -1; the worker holds it too */
 };
 
 static volatile sig_atomic_t stopping;
@@ -66,6 +71,56 @@ static int deny_own(struct agent *agent)
 	return 0;
 }
 
+/* Pins of another ABI are removed with their folder: then the one we locked is not the one in use. */
+static bool is_locked(const struct agent *agent, const char *dir)
+{
+	struct stat ours, now;
+
+	return agent->pins_fd >= 0 && fstat(agent->pins_fd, &ours) == 0 && stat(dir, &now) == 0 && ours.st_ino == now.st_ino;
+}
+
+/* Two agents must not empty one ring. The lock goes with the last process of an agent: a worker whose inspector died still
+ * drains, so it is waited for a while. A folder that is not there yet belongs to nobody. */
+static int lock_pins(struct agent *agent, struct tl_error *error)
+{
+	const char *dir = pin_dir(&agent->settings);
+	uint64_t until = tl_mono_ns() + agent->settings.stop_ns + LOCK_EXTRA_NS;
+	bool told = false;
+
+	if (!dir || is_locked(agent, dir))
+		return 0;
+	closep(&agent->pins_fd);
+	agent->pins_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (agent->pins_fd < 0)
+		return 0;
+	while (flock(agent->pins_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return 0; /* a file system without locks */
+		if (stopping || tl_mono_ns() >= until)
+			return tl_error_set(error, -EBUSY, "another agent uses %s: stop it, or give this one a folder of "
+					    "its own with --pin", dir);
+		if (!told)
+			tl_msg(TL_WARNING, "another agent uses %s; waiting for it to end", dir);
+		told = true;
+		usleep(100000);
+	}
+	return 0;
+}
+
+/* What tl_capture_open cannot know: by which flag another way is taken. */
+static int advise(const struct agent *agent, int r, struct tl_error *error)
+{
+	const struct tl_agent_settings *settings = &agent->settings;
+
+	if (r == -EIO && settings->ring == TL_RING_PERF && !tl_may_lock_memory())
+		return tl_error_set(error, -EPERM, "%.256s: the perf buffers may be too large for a user without "
+				    "CAP_IPC_LOCK. Grant it, or choose a smaller --ring-size (sysctl "
+				    "kernel.perf_event_mlock_kb is the limit)", error->message);
+	if ((r == -EACCES || r == -EPERM || r == -ENOTSUP) && pin_dir(settings) && strstr(error->message, pin_dir(settings)))
+		return tl_error_set(error, r, "%.400s. --pin names the folder; --pin none does without", error->message);
+	return r;
+}
+
 static int open_capture(struct agent *agent, struct tl_error *error)
 {
 	const struct tl_agent_settings *settings = &agent->settings;
@@ -79,11 +134,12 @@ static int open_capture(struct agent *agent, struct tl_error *error)
 		.wire_max = 4096,
 		.stall_ns = settings->stall_ns,
 	};
-	int r = tl_check_privileges(error);
+	int r = lock_pins(agent, error);
 
 	if (r < 0)
 		return r;
-	return tl_capture_open(&options, &agent->capture, &agent->reused, error);
+	r = tl_capture_open(&options, &agent->capture, &agent->reused, error);
+	return r < 0 ? advise(agent, r, error) : lock_pins(agent, error);
 }
 
 static void close_capture(struct agent *agent)
@@ -200,6 +256,9 @@ static int prepare(struct agent *agent, struct tl_error *error)
 	r = tl_selectors_check(&agent->selectors, error);
 	if (r < 0)
 		return r;
+	r = tl_check_privileges(error);
+	if (r < 0)
+		return r;
 	r = tl_mkdir_p(agent->settings.state_dir, 0700, error);
 	if (r < 0)
 		return r;
@@ -209,7 +268,7 @@ static int prepare(struct agent *agent, struct tl_error *error)
 
 int tl_agent_main(int argc, char **argv)
 {
-	static struct agent agent;
+	static struct agent agent = { .pins_fd = -1 };
 	struct sigaction action = { .sa_handler = on_stop };
 	struct tl_conf *conf = NULL;
 	struct tl_error error = { 0 };

@@ -44,6 +44,8 @@ int tl_probe_kernel(struct tl_error *error)
 	struct utsname name;
 
 	uname(&name);
+	if (access(BTF_PATH, R_OK) < 0 && errno == EACCES)
+		return tl_probe_explain(-EPERM, "reading " BTF_PATH, "", error);
 	if (access(BTF_PATH, R_OK) < 0)
 		return tl_error_set(error, -ENOTSUP, "this kernel (%s) has no type information in " BTF_PATH " (%s); "
 				    "tapline needs 5.10 or newer, built with CONFIG_DEBUG_INFO_BTF=y", name.release,

@@ -47,6 +47,9 @@ int tl_drop_privileges(struct tl_error *error);
 /* Checks that the process may load BPF; `error` names the missing capability and how to grant it, and the lockdown mode. */
 int tl_check_privileges(struct tl_error *error);
 
+/* Whether CAP_IPC_LOCK is there: without it perf buffers are limited in size. */
+bool tl_may_lock_memory(void);
+
 /* --- worker side: blocking calls on the worker's end of the pair --- */
 
 struct tl_proc_info {

@@ -7,6 +7,8 @@
 #include "agent/selectors.h"
 #include "userspace/base/map.h"
 
+#define ANCESTORS_MAX 256
+
 enum seen_state {
 	SEEN_OTHER = 0, /* nothing wants it */
 	SEEN_SELECTED,
@@ -124,6 +126,33 @@ static bool select_process(struct tl_scan *scan, uint32_t pid, uint64_t start_ns
 	return false;
 }
 
+static bool is_named(const struct tl_selectors *selectors, uint32_t pid)
+{
+	for (size_t i = 0; i < selectors->n_pids; i++)
+		if (selectors->pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* Whether a process that the user named by its number is an ancestor: children that were there
+ * before us are followed like those that come. */
+static bool descends(const struct tl_scan *scan, uint32_t ppid)
+{
+	const struct tl_selectors *selectors = scan->options->selectors;
+	struct tl_procfs_stat stat;
+
+	if (!selectors->follow_fork || selectors->n_pids == 0)
+		return false;
+	for (int depth = 0; ppid > 1 && depth < ANCESTORS_MAX; depth++) {
+		if (is_named(selectors, ppid))
+			return true;
+		if (tl_procfs_stat(scan->proc, ppid, &stat) < 0)
+			return false;
+		ppid = stat.ppid;
+	}
+	return false;
+}
+
 static bool is_wanted(struct tl_scan *scan, uint32_t pid, const struct tl_procfs_stat *stat)
 {
 	const struct tl_selectors *selectors = scan->options->selectors;
@@ -139,9 +168,8 @@ static bool is_wanted(struct tl_scan *scan, uint32_t pid, const struct tl_procfs
 			select_group(scan, &cgroup);
 	}
 	/* A number means the process that had it when we started. */
-	for (size_t i = 0; scan->round == 1 && i < selectors->n_pids; i++)
-		if (selectors->pids[i] == pid)
-			return true;
+	if (scan->round == 1 && (is_named(selectors, pid) || descends(scan, stat->ppid)))
+		return true;
 	return tl_selectors_match(selectors, &candidate);
 }
 
@@ -226,6 +254,11 @@ int tl_scan_run(struct tl_scan *scan, bool thorough)
 	scan->thorough = thorough;
 	scan->n_selected = 0;
 	r = tl_procfs_each(scan->proc, look, scan);
+	/* Again: a child may have been forked before its parent was selected and listed by nobody. */
+	if (r >= 0 && scan->round == 1 && scan->options->selectors->n_pids) {
+		scan->n_selected = 0;
+		r = tl_procfs_each(scan->proc, look, scan);
+	}
 	if (r < 0)
 		return r;
 	/* Everybody only after the exclusions are in place. */

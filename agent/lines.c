@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/lines_private.h"
+#include "agent/lines_store.h"
 
 #include <stdlib.h>
 

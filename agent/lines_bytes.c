@@ -5,7 +5,7 @@
  *
  * An unterminated line's bytes are what its extents cover, byte for byte; so bytes can move from one line to the next when
  * a line is split so that no UTF-8 sequence is cut. A CR is content until the LF behind it comes. */
-#include "agent/lines_private.h"
+#include "agent/lines_store.h"
 
 struct call {
 	const struct tl_ev_log *event;

@@ -2,7 +2,7 @@
 /* What becomes of a whole line. Blocks are kept per unit, or per process for lines out of shared buffers; a unit's lines come
  * out in its order, so whatever waits of it goes first. An ordinary line waits for nothing: what follows it in the same call
  * is looked at, not waited for. */
-#include "agent/lines_private.h"
+#include "agent/lines_store.h"
 
 bool tl_extent_add(struct tl_line *line, uint64_t from, uint64_t to)
 {

@@ -6,7 +6,7 @@
  * Frames are read one after another; within a frame (and a checkpoint in front of it) a line may be told that an earlier
  * entry has ended already, or that a checkpoint holds more of: then the bytes behind `from_len` are put there again, and
  * bytes whose begin is unknown wait for the end that must follow. */
-#include "agent/lines_private.h"
+#include "agent/lines_store.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slots come from a pool, so that an ordinary line costs no allocation. Groups and streams in which nothing waits are only a
  * cache: they are kept while there are few of them, the longest idle go first. */
-#include "agent/lines_private.h"
+#include "agent/lines_store.h"
 
 #include <stdlib.h>
 

@@ -70,6 +70,13 @@ static bool has(cap_t set, int cap)
 	return cap_get_flag(set, cap, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
 }
 
+bool tl_may_lock_memory(void)
+{
+	_cleanup_(cap_freep) cap_t mine = cap_get_proc();
+
+	return mine && has(mine, CAP_IPC_LOCK);
+}
+
 static size_t read_text(const char *path, char *out, size_t size)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -13,7 +13,7 @@ static const char *const rings[] = { "auto", "bpf", "perf", NULL };
 
 static const struct tl_option options[] = {
 	{ .name = "pid", .type = TL_OPT_LIST, .offset = FIELD(pids), .metavar = "PID",
-	  .help = "Tap this process (and, with --follow-fork, its children)." },
+	  .help = "Tap this process and, unless --no-follow-fork, its descendants, those it has already too." },
 	{ .name = "comm", .type = TL_OPT_LIST, .offset = FIELD(comms), .metavar = "NAME",
 	  .help = "Tap processes whose name (comm, 15 bytes) matches; * and ? are wildcards." },
 	{ .name = "exe", .type = TL_OPT_LIST, .offset = FIELD(exes), .metavar = "PATH",

@@ -220,21 +220,37 @@ static void work(struct tl_worker *worker)
 	}
 }
 
-/* What is in the ring still becomes records; then everything open is given out. */
-static void finish(struct tl_worker *worker)
+static void tell_refused(const struct tl_worker *worker)
+{
+	bool pinned = worker->settings->pin_dir && strcmp(worker->settings->pin_dir, "none") != 0;
+
+	tl_msg(TL_ERROR, "the local log takes no more, so %llu bytes of the ring did not get into it; %s",
+	       (unsigned long long)tl_ring_pending(worker->ring),
+	       pinned ? "they stay in the kernel: free space and start the agent again" :
+			"without --pin they are lost with it");
+}
+
+/* What is in the ring still becomes records; then everything open is given out. Returns false when the log refused: then what it
+ * has not got is for the next agent, open lines too. */
+static bool finish(struct tl_worker *worker)
 {
 	uint64_t until = tl_mono_ns() + STOP_DRAIN_NS;
 
 	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
 	tl_worker_trailing_read(worker);
-	while (drain(worker) >= 0 && !worker->saw_end && tl_mono_ns() < until)
+	while (!worker->log_refused && drain(worker) >= 0 && !worker->saw_end && tl_mono_ns() < until)
 		;
-	tl_worker_trailing_apply(worker);
-	tl_lines_flush(worker->lines);
-	tl_corr_flush(worker->corr);
-	tl_worker_save(worker, false);
-	if (worker->frame.n && append_frame(worker))
-		tl_ring_release(worker->ring);
+	if (!worker->log_refused) {
+		tl_worker_trailing_apply(worker);
+		tl_lines_flush(worker->lines);
+		tl_corr_flush(worker->corr);
+		tl_worker_save(worker, false);
+		if (worker->frame.n && append_frame(worker))
+			tl_ring_release(worker->ring);
+	}
+	if (worker->log_refused)
+		tell_refused(worker);
+	return !worker->log_refused;
 }
 
 static int map_control(struct tl_worker *worker, struct tl_error *error)
@@ -433,6 +449,9 @@ int tl_worker_main(const struct tl_worker_options *options)
 		r = tl_drop_privileges(&error);
 	if (r == 0)
 		r = start(&worker, &error);
+	/* The first answer comes after the first scan: from here on what is selected is captured. */
+	if (r == 0 && tl_inspect_stats(options->inspector, &worker.stats) < 0)
+		r = tl_error_set(&error, -EPIPE, "the inspector process has ended");
 	if (r < 0) {
 		tl_msg(TL_ERROR, "%s", error.message);
 		return r == -EINVAL ? 2 : 1;
@@ -442,7 +461,7 @@ int tl_worker_main(const struct tl_worker_options *options)
 	if (worker.settings->ready_fd >= 0 && write((int)worker.settings->ready_fd, "1", 1) != 1)
 		tl_msg(TL_DEBUG, "nobody waits for us");
 	work(&worker);
-	finish(&worker);
+	r = finish(&worker) ? 0 : 1;
 	done(&worker);
-	return 0;
+	return r;
 }

@@ -67,6 +67,18 @@ void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *r
 /* The stream's counters in the kernel's map. */
 struct tl_stream harness_stream(struct harness *h, const struct tl_file_id *id);
 
+/* Runs a writer on `out`: all that it wrote must come out, byte for byte, with no loss. */
+void expect_exact(struct harness *h, const char *kind, int count, int out, int sink, struct tally *t);
+void to_pipe(struct harness *h, const char *kind, int count, struct tally *t);
+void to_file(struct harness *h, const char *kind, int count, struct tally *t);
+
+/* Events of a process (0: of any) and of a type (0: any). */
+size_t count_events(struct harness *h, uint32_t tgid, uint8_t type);
+
+/* The main of a test program: options (backend, ring, path of the writer), a filter, the tests. */
+int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n, CMFixtureFunction setup,
+		 CMFixtureFunction teardown);
+
 /* A pipe whose write end becomes a writer's fd 1. */
 void make_pipe(int *ret_out, int *ret_sink);
 /* A new file in the temporary folder; `flags` as for open. The path goes to `path` (at least 128 bytes). */

@@ -1,24 +1,11 @@
-#!/bin/sh
-# In a guest: the capture tests on both kinds of ring, and with kretprobe.multi where the kernel has it. BACKENDS and RINGS
-# (from --append) narrow it down. The first failed assertion of a run is its NOTE.
-fail=0
-run() {
-	out=$(/bin/test_capture --writer=/bin/writer "$@" 2>&1)
-	status=$?
-	passed=$(echo "$out" | grep -c '       OK')
-	skipped=$(echo "$out" | grep -c 'SKIPPED \] [a-z]')
-	echo "NOTE $*: $passed passed, $((skipped)) skipped, status $status"
-	echo "$out" | grep -v 'RUN\|       OK'
-	[ $status -eq 0 ] || { fail=1; echo "NOTE $(echo "$out" | grep -m 2 'ERROR\|FAILED' | tr '\n' ' ')"; }
-}
-for backend in ${BACKENDS:-sys_exit multi}; do
-	if [ "$backend" = multi ]; then
-		case $(uname -r) in
-		5.* | 6.[0-9].* | 6.1[0-5].*) continue ;;
-		esac
-	fi
-	for ring in ${RINGS:-bpf perf}; do
-		run "--backend=$backend" "--ring=$ring"
-	done
+#!/bin/bash
+# The shipped BPF object on Debian's kernels: tests/kernel/capture.sh [SERIES...] (default: 5.10 6.1 6.12 7.x).
+# environment: O (build folder, default build). Exit status 77: no qemu.
+cd "$(dirname "$0")/../.." || exit 1
+bin=${O:-build}/tests/capture
+command -v qemu-system-x86_64 > /dev/null || { echo "no qemu-system-x86_64: apt-get install qemu-system-x86"; exit 77; }
+files=()
+for t in test_capture test_account test_wire test_pins writer; do
+	files+=(--file "$bin/$t:/bin/$t")
 done
-exit $fail
+exec tests/kernel/run.sh --check tests/kernel/check_capture.sh "${files[@]}" --timeout 400 "$@"

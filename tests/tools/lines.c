@@ -2,7 +2,6 @@
 /* A service that only logs: writes numbered lines to stdout at a steady rate, one write(2) a line, and its truth (lines and
  * bytes that the kernel accepted) to a file at its end.
  * usage: lines COUNT RATE SIZE TRUTH [TAG]     TRUTH may be -, for none; RATE in lines/s, 0 as fast as it goes; SIZE bytes a line with its newline */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -155,6 +155,15 @@ static inline void expect_nothing(struct fixture *f, int code)
 	check(f, tl_log_reader_next(f->reader, &item, &f->error), code);
 }
 
+static inline size_t get_file(const char *path, char *bytes, size_t max)
+{
+	_cleanup_(closep) int fd = open(path, O_RDONLY);
+	ssize_t n = read(fd, bytes, max);
+
+	assert_true(fd >= 0 && n >= 0);
+	return (size_t)n;
+}
+
 static inline void copy_file(const char *from, const char *to)
 {
 	_cleanup_(closep) int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -251,14 +260,20 @@ static inline size_t count_segments(const char *dir)
 	return n;
 }
 
+/* The tests are single files, so each has its own generator. */
+static uint64_t random_state = 88172645463325252u;
+
+static inline void random_seed(uint64_t seed)
+{
+	random_state = seed * 2 + 1;
+}
+
 static inline unsigned random_below(unsigned n)
 {
-	static uint64_t x = 88172645463325252u;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return (unsigned)(x >> 16) % n;
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (unsigned)(random_state >> 16) % n;
 }
 
 /* Reads the entries that append_number made. */

@@ -385,6 +385,24 @@ static void past_max_open_the_oldest_is_finished_partial(void **state)
 	assert_int_equal(bed.got[0].writer.tid, 1);
 }
 
+static void the_oldest_is_the_one_written_to_longest_ago_of_any_kind(void **state)
+{
+	struct tl_lines_options options = bed_options(&bed);
+
+	(void)state;
+	options.max_open = 3;
+	reopen(options);
+	bed_full(&bed, 1, "", 1024);
+	bed_forget(&bed);
+	bed_write(&bed, 1, 100, 2, "half", 4);
+	bed_write(&bed, 2, 100, 3, "half", 4);
+	bed_write(&bed, 3, 100, 4, "half", 4);
+	assert_int_equal(bed.n, 1);
+	assert_int_equal(bed.got[0].writer.tid, 1);
+	bed_full(&bed, 5, "", 1024);
+	assert_int_equal(bed.got[bed.n - 1].writer.tid, 2);
+}
+
 static void past_max_bytes_the_oldest_is_finished_partial(void **state)
 {
 	struct tl_lines_options options = bed_options(&bed);
@@ -485,6 +503,7 @@ int main(void)
 		TEST(the_rest_of_a_full_buffer_is_waited_for_longer),
 		TEST(an_exit_ends_the_lines_of_its_process_only),
 		TEST(past_max_open_the_oldest_is_finished_partial),
+		TEST(the_oldest_is_the_one_written_to_longest_ago_of_any_kind),
 		TEST(past_max_bytes_the_oldest_is_finished_partial),
 		TEST(a_held_line_lives_until_it_is_finished),
 		TEST(a_datagram_is_one_line_whatever_newlines_it_has),

@@ -27,15 +27,6 @@ static void put_file(const char *path, const char *bytes, size_t len)
 	assert_int_equal(write(fd, bytes, len), len);
 }
 
-static size_t get_file(const char *path, char *bytes, size_t max)
-{
-	_cleanup_(closep) int fd = open(path, O_RDONLY);
-	ssize_t n = read(fd, bytes, max);
-
-	assert_true(fd >= 0 && n >= 0);
-	return (size_t)n;
-}
-
 /* Writes a tail of frames of all sizes and keeps its bytes. */
 static struct tail *make_tail(struct fixture *f)
 {

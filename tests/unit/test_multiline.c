@@ -191,6 +191,19 @@ static void an_error_line_waits_for_a_trace_until_its_time_is_over(void **state)
 	assert_line(&bed, 0, "[x] ERROR: refused", 0);
 }
 
+static void a_block_waits_from_its_last_line_on(void **state)
+{
+	uint64_t last;
+
+	(void)state;
+	bed_puts(&bed, 1, "a.BException: x\n");
+	bed.now += 200 * MS;
+	last = bed.now;
+	bed_puts(&bed, 1, "\tat a.b.c(A.java:1)\n");
+	assert_int_equal(tl_lines_tick(bed.lines, last + 249 * MS), last + 250 * MS);
+	assert_int_equal(bed.n, 0);
+}
+
 static void a_units_lines_come_out_in_their_order(void **state)
 {
 	(void)state;
@@ -200,6 +213,19 @@ static void a_units_lines_come_out_in_their_order(void **state)
 	assert_line(&bed, 0, "other thread", 0);
 	assert_line(&bed, 1, "ERROR one", 0);
 	assert_line(&bed, 2, "two", 0);
+}
+
+static void a_unit_keeps_its_order_between_buffered_and_direct_writes(void **state)
+{
+	(void)state;
+	bed_full(&bed, 1, "begin", 4096);
+	bed_puts(&bed, 1, "end of it\nERROR buffered\n");
+	bed_forget(&bed);
+	bed_puts(&bed, 2, "other\n");
+	bed_puts(&bed, 1, "direct\n");
+	assert_line(&bed, 0, "other", 0);
+	assert_line(&bed, 1, "ERROR buffered", TL_LINE_BATCHED);
+	assert_line(&bed, 2, "direct", 0);
 }
 
 static void traces_of_two_threads_do_not_mix(void **state)
@@ -369,7 +395,9 @@ int main(void)
 		TEST(a_trace_behind_an_ordinary_line_in_its_call_belongs_to_it),
 		TEST(an_ordinary_line_is_handed_out_at_once),
 		TEST(an_error_line_waits_for_a_trace_until_its_time_is_over),
+		TEST(a_block_waits_from_its_last_line_on),
 		TEST(a_units_lines_come_out_in_their_order),
+		TEST(a_unit_keeps_its_order_between_buffered_and_direct_writes),
 		TEST(traces_of_two_threads_do_not_mix),
 		TEST(a_trace_goes_on_over_a_full_buffers_end),
 		TEST(chunks_of_one_call_are_joined_without_waiting_for_more),

@@ -34,7 +34,7 @@ static const struct row {
 	{ RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -EACCES, ADVICE_ACL },
 	{ RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, -ENOENT, "make the topic, or let this program make it" },
 	{ RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, -ENOENT, "make the topic, or let this program make it" },
-	{ RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, -ENOENT, "the topic has fewer partitions than expected" },
+	{ RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, -ENOENT, "give the topic as many partitions as the raw topic has" },
 	{ RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, -EMSGSIZE, "raise the topic's max.message.bytes" },
 	{ RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, -ERANGE, "retention has deleted what was not read; go on with --accept-gap" },
 	{ RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, -ERANGE, "retention has deleted what was not read; go on with --accept-gap" },

@@ -18,6 +18,7 @@ struct prepare {
 	const volatile int *stop;
 	uint64_t deadline_ns;
 	bool quiet;
+	int most_partitions;  /* of the topics seen: the marks need as many as their inputs */
 };
 
 int tl_kafka_topic_name(const struct tl_kafka_settings *settings, int topic, char out[250])
@@ -87,6 +88,8 @@ static int look(struct prepare *p, const char *name, struct tl_error *error)
 	err = answer->topic_cnt ? answer->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 	if (!err) {
 		r = 1;
+		if (answer->topics[0].partition_cnt > p->most_partitions)
+			p->most_partitions = answer->topics[0].partition_cnt;
 		for (int i = 0; i < answer->topics[0].partition_cnt; i++)
 			if (answer->topics[0].partitions[i].leader < 0)
 				r = 0;
@@ -137,8 +140,9 @@ static int make(struct prepare *p, int which, const char *name, struct tl_error 
 	char why[256];
 	_cleanup_(rd_kafka_queue_destroyp) rd_kafka_queue_t *queue = rd_kafka_queue_new(p->rk);
 	int partitions = p->settings->partitions > 0 ? (int)p->settings->partitions : -1;
+	int count = which == TL_TOPIC_MARKS && p->most_partitions > partitions ? p->most_partitions : partitions;
 	int replication = p->settings->replication > 0 ? (int)p->settings->replication : -1;
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, replication, why, sizeof(why));
+	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, count, replication, why, sizeof(why));
 	rd_kafka_AdminOptions_t *options;
 	rd_kafka_event_t *event;
 	int r;
@@ -156,7 +160,7 @@ static int make(struct prepare *p, int which, const char *name, struct tl_error 
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_NewTopic_destroy(topic);
 	if (r == 0)
-		tl_msg(TL_DEBUG, "made topic %s with %d partitions", name, partitions);
+		tl_msg(TL_DEBUG, "made topic %s with %d partitions", name, count);
 	return r;
 }
 

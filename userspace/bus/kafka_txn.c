@@ -63,6 +63,8 @@ int tl_kafka_open_producer(struct tl_bus_kafka *b, struct tl_error *error)
 	/* Outputs wait for their commit anyway, so a long linger costs nothing: commit flushes. */
 	static const struct tl_kafka_property defaults[] = { TL_KAFKA_PRODUCER_DEFAULTS,
 							     { "linger.ms", "50" },
+							     /* A raw message of any size fits with a dead letter's headers. */
+							     { "message.max.bytes", "1040000" },
 							     { "transaction.timeout.ms", "60000" },
 							     { NULL, NULL } };
 	char id[300];

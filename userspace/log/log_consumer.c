@@ -64,45 +64,92 @@ uint64_t tl_log_resolve(const struct tl_log_segments *segments, uint64_t positio
 	return position < segments->items[0].start ? segments->items[0].start : position;
 }
 
-static uint64_t resume_position(int consumers_fd, const char *name, const struct tl_log_segments *segments)
-{
-	_cleanup_(closep) int fd = openat(consumers_fd, name, O_RDONLY | O_CLOEXEC);
-	struct tl_log_consumer consumer;
-
-	if (fd < 0 && errno == ENOENT)
-		return UINT64_MAX; /* removed meanwhile */
-	if (fd < 0 || tl_log_consumer_read(fd, &consumer) < 0)
-		return segments->n ? segments->items[0].start : 0;
-	return tl_log_resolve(segments, consumer.position, consumer.id);
-}
-
 static void closedirp(DIR **dir)
 {
 	if (*dir)
 		closedir(*dir);
 }
 
-uint64_t tl_log_consumers_min(int consumers_fd, const struct tl_log_segments *segments)
+/* Calls `visit` with each consumer's name. Errors: -errno the folder cannot be read. */
+static int for_each(int consumers_fd, void (*visit)(void *arg, const char *name), void *arg)
 {
-	int fd = openat(consumers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closep) int fd = openat(consumers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t min = UINT64_MAX;
 	struct dirent *entry;
 
-	if (!dir) {
-		/* Out of descriptors, perhaps: whoever cannot be asked has read nothing. */
-		if (fd >= 0)
-			close(fd);
-		return segments->n ? segments->items[0].start : 0;
-	}
-	while ((entry = readdir(dir))) {
-		uint64_t position;
+	if (!dir)
+		return -errno;
+	TAKE_FD(fd);
+	while ((entry = readdir(dir)))
+		if (tl_log_consumer_name_valid(entry->d_name))
+			visit(arg, entry->d_name);
+	return 0;
+}
 
-		if (!tl_log_consumer_name_valid(entry->d_name))
-			continue;
-		position = resume_position(consumers_fd, entry->d_name, segments);
-		if (position < min)
-			min = position;
-	}
-	return min;
+struct minimum {
+	int consumers_fd;
+	const struct tl_log_segments *segments;
+	uint64_t min;
+};
+
+/* Whoever cannot be asked has read nothing. */
+static uint64_t nothing_read(const struct tl_log_segments *segments)
+{
+	return segments->n ? segments->items[0].start : 0;
+}
+
+static void take_minimum(void *arg, const char *name)
+{
+	struct minimum *minimum = arg;
+	_cleanup_(closep) int fd = openat(minimum->consumers_fd, name, O_RDONLY | O_CLOEXEC);
+	struct tl_log_consumer consumer;
+	uint64_t position = nothing_read(minimum->segments);
+
+	if (fd < 0 && errno == ENOENT)
+		return; /* removed meanwhile */
+	if (fd >= 0 && tl_log_consumer_read(fd, &consumer) == 0)
+		position = tl_log_resolve(minimum->segments, consumer.position, consumer.id);
+	if (position < minimum->min)
+		minimum->min = position;
+}
+
+uint64_t tl_log_consumers_min(int consumers_fd, const struct tl_log_segments *segments)
+{
+	struct minimum minimum = { consumers_fd, segments, UINT64_MAX };
+
+	if (for_each(consumers_fd, take_minimum, &minimum) < 0)
+		return nothing_read(segments);
+	return minimum.min;
+}
+
+struct pulling {
+	int consumers_fd;
+	const struct tl_log_segments *segments;
+	size_t keep;
+	uint64_t end;
+};
+
+static void pull_back(void *arg, const char *name)
+{
+	const struct pulling *pulling = arg;
+	const struct tl_log_segments kept = { .items = pulling->segments->items, .n = pulling->keep };
+	_cleanup_(closep) int fd = openat(pulling->consumers_fd, name, O_RDWR | O_CLOEXEC);
+	struct tl_log_consumer consumer;
+	uint64_t position;
+
+	if (fd < 0 || tl_log_consumer_read(fd, &consumer) < 0)
+		return;
+	position = tl_log_resolve(pulling->segments, consumer.position, consumer.id);
+	if (position > pulling->end)
+		position = pulling->end;
+	if (kept.n && tl_log_resolve(&kept, consumer.position, consumer.id) != position)
+		tl_log_consumer_write(fd, position, kept.items[kept.n - 1].id);
+}
+
+void tl_log_consumers_pull_back(int consumers_fd, const struct tl_log_segments *segments, size_t keep, uint64_t end)
+{
+	struct pulling pulling = { consumers_fd, segments, keep, end };
+
+	/* One that cannot be written stands under a log id that is gone: it begins at the oldest, which loses nothing. */
+	for_each(consumers_fd, pull_back, &pulling);
 }

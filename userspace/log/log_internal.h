@@ -120,4 +120,8 @@ uint64_t tl_log_resolve(const struct tl_log_segments *segments, uint64_t positio
  * segment's start for one that cannot be read. */
 uint64_t tl_log_consumers_min(int consumers_fd, const struct tl_log_segments *segments);
 
+/* Before all behind `end` is cut off and only the first `keep` of `segments` stay: moves consumers that stand behind it, or
+ * under the id of a segment that goes, to where they then are. */
+void tl_log_consumers_pull_back(int consumers_fd, const struct tl_log_segments *segments, size_t keep, uint64_t end);
+
 #endif

@@ -116,6 +116,7 @@ static int cut(struct tl_log *log, const struct finding *finding)
 	uint64_t id;
 	int r;
 
+	tl_log_consumers_pull_back(log->consumers_fd, segments, finding->keep, finding->end);
 	while (segments->n > finding->keep) {
 		tl_log_segment_name(segments->items[segments->n - 1].start, name);
 		if (unlinkat(log->dir_fd, name, 0) < 0 && errno != ENOENT)

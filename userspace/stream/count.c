@@ -159,7 +159,7 @@ static void put_time(struct tl_buf *out, const char *key, uint64_t ns)
 static void put_double(struct tl_buf *out, const char *key, double value)
 {
 	tl_json_key(out, key);
-	tl_buf_printf(out, "%.9g", value);
+	tl_buf_printf(out, "%.15g", value);
 }
 
 static void render(const struct tl_count *count, const struct series *series, struct tl_buf *out)

@@ -154,14 +154,30 @@ static void redact(struct tl_pipeline *pipeline, struct tl_record *record)
 				tl_redact_apply(pipeline->redact, attributes->items[i].value, &pipeline->arena);
 }
 
+static double number_of(struct tl_span text)
+{
+	char copy[32];
+	size_t len = text.len < sizeof(copy) - 1 ? text.len : sizeof(copy) - 1;
+
+	if (!text.data)
+		return 0;
+	memcpy(copy, text.data, len);
+	copy[len] = 0;
+	return strtod(copy, NULL);
+}
+
 static int count_record(struct tl_pipeline *pipeline, const struct tl_record *record)
 {
 	struct tl_span severity = record->severity_text;
+	const struct tl_attr *gap = tl_attr_get(&record->attributes, "tapline.gap.bytes");
 	const struct tl_label labels[] = {
 		{ "service.name", value_of(&record->resource, "service.name") },
 		{ "severity_text", severity.len ? severity : TL_SPAN_LIT("UNSET") },
 	};
 
+	/* A gap is no line: it has a name of its own, so that log.records is the lines. */
+	if (gap)
+		return tl_count_add(pipeline->count, "log.gaps", labels, 1, record->observed_ns, number_of(gap->value), false);
 	return tl_count_add(pipeline->count, "log.records", labels, ARRAY_SIZE(labels), record->observed_ns,
 			    (double)record->body.len, false);
 }
@@ -192,8 +208,13 @@ static int raw_message(struct tl_pipeline *pipeline, const struct tl_message *in
 	out.topic = TL_TOPIC_LOGS;
 	out.partition = -1;
 	out.value = tl_buf_span(&pipeline->json);
-	tl_metric_add(&parsed, 1);
-	return pipeline->output(pipeline->arg, &out, record);
+	r = pipeline->output(pipeline->arg, &out, record);
+	/* A hostile line grows by parsing (escapes, fields): it must not stop the worker for ever. */
+	if (r == -EMSGSIZE)
+		return dead_letter(pipeline, in, "the parsed record is too large");
+	if (r == 0)
+		tl_metric_add(&parsed, 1);
+	return r;
 }
 
 static bool is_id(struct tl_span segment)
@@ -232,18 +253,6 @@ static struct tl_span route_of(struct tl_span path, char out[ROUTE_MAX])
 	return (struct tl_span){ out, n };
 }
 
-static double seconds_of(struct tl_span text)
-{
-	char copy[32];
-	size_t len = text.len < sizeof(copy) - 1 ? text.len : sizeof(copy) - 1;
-
-	if (!text.data)
-		return 0;
-	memcpy(copy, text.data, len);
-	copy[len] = 0;
-	return strtod(copy, NULL);
-}
-
 static int http_message(struct tl_pipeline *pipeline, const struct tl_message *in)
 {
 	struct tl_record *record = &pipeline->record;
@@ -264,7 +273,7 @@ static int http_message(struct tl_pipeline *pipeline, const struct tl_message *i
 	};
 
 	return tl_count_add(pipeline->count, "http.server.request.duration", labels, ARRAY_SIZE(labels),
-			    record->observed_ns, seconds_of(value_of(attributes, "http.server.request.duration")), true);
+			    record->observed_ns, number_of(value_of(attributes, "http.server.request.duration")), true);
 }
 
 int tl_pipeline_message(struct tl_pipeline *pipeline, const struct tl_message *message)

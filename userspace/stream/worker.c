@@ -20,6 +20,7 @@
 
 #define POLL_MAX 512
 #define MARKS_MAX 65536
+#define STOP_SECONDS 20 /* from SIGTERM to giving the last batch up */
 
 struct settings {
 	struct tl_kafka_settings kafka;
@@ -100,10 +101,24 @@ static struct tl_metric aborted = { .name = "tapline_stream_transactions_total",
 static struct tl_metric lag = { .name = "tapline_stream_lag_records", .help = "Messages not read yet.",
 				.type = TL_GAUGE };
 
+/* A broker that is away would keep the last commit, and so the program, for as long as it takes. Ending without it is as
+ * good as being killed: the next worker takes the same inputs. */
 static void on_stop(int signal_number)
 {
 	(void)signal_number;
 	stop_asked = 1;
+	alarm(STOP_SECONDS);
+}
+
+static void on_alarm(int signal_number)
+{
+	static const char text[] = "tapline-stream: warning: Kafka did not answer in time, the last batch is left to the next "
+				   "worker\n";
+
+	(void)signal_number;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	_exit(1);
 }
 
 static void forget_batch(struct worker *worker)
@@ -313,7 +328,7 @@ static int work(struct worker *worker)
 int tl_stream_main(int argc, char **argv)
 {
 	static struct worker worker;
-	const struct sigaction action = { .sa_handler = on_stop };
+	const struct sigaction action = { .sa_handler = on_stop }, late = { .sa_handler = on_alarm };
 	struct tl_conf *conf = NULL;
 	int rest, r;
 
@@ -328,6 +343,7 @@ int tl_stream_main(int argc, char **argv)
 		tl_msg_init("tapline-stream", TL_WARNING);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGALRM, &late, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	r = work(&worker);
 	if (r < 0)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A source that each test program includes: there is one rule that makes a program of one file. */
 #include "tests/capture/harness.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +17,7 @@
 #define DEADLINE (20 * TL_SEC)
 
 struct tl_capture_options harness_options = { .wire = true, .undecided_max = 1u << 30, .wire_max = 4096 };
-extern char harness_writer[];
+static char harness_writer[512];
 
 static void die_with(const struct tl_error *error, const char *what)
 {
@@ -275,4 +277,83 @@ int make_file(int flags, char *path)
 	fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	return fd;
+}
+
+/* Runs a writer on `out`: all that it wrote must come out, byte for byte. */
+void expect_exact(struct harness *h, const char *kind, int count, int out, int sink, struct tally *t)
+{
+	struct writer w;
+
+	writer_start(h, &w, kind, count, out, sink, false);
+	writer_finish(h, &w, true);
+	assert_int_equal(w.status, 0);
+	harness_tally(h, (uint32_t)w.pid, true, t);
+	assert_int_equal(t->captured, w.written);
+	assert_int_equal(t->lost, 0);
+	assert_true(w.written > 0);
+	assert_int_equal(harness_stream(h, &t->id).seen_bytes, w.written);
+	if (sink >= 0)
+		assert_int_equal(w.n_read, w.written);
+	writer_done(&w);
+}
+
+void to_pipe(struct harness *h, const char *kind, int count, struct tally *t)
+{
+	int out, sink;
+
+	make_pipe(&out, &sink);
+	expect_exact(h, kind, count, out, sink, t);
+	assert_int_equal(t->kind, TL_FILE_PIPE);
+}
+
+void to_file(struct harness *h, const char *kind, int count, struct tally *t)
+{
+	char path[128];
+	int out = make_file(O_WRONLY, path);
+
+	expect_exact(h, kind, count, out, -1, t);
+	assert_int_equal(t->kind, TL_FILE_REGULAR);
+	assert_string_equal(t->path, path);
+	unlink(path);
+}
+
+size_t count_events(struct harness *h, uint32_t tgid, uint8_t type)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < h->n; i++)
+		n += (!tgid || h->events[i]->tgid == tgid) && (!type || h->events[i]->type == type);
+	return n;
+}
+
+static int usage(const char *name)
+{
+	fprintf(stderr, "usage: %s [--backend=sys_exit|multi] [--ring=bpf|perf] [--writer=PATH] [FILTER]\n", name);
+	return 2;
+}
+
+int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n, CMFixtureFunction setup,
+		 CMFixtureFunction teardown)
+{
+	static char self[400];
+
+	snprintf(self, sizeof(self), "%s", argv[0]);
+	snprintf(harness_writer, sizeof(harness_writer), "%s/writer", dirname(self));
+	for (int i = 1; i < argc; i++) {
+		if (!strncmp(argv[i], "--writer=", 9))
+			snprintf(harness_writer, sizeof(harness_writer), "%s", argv[i] + 9);
+		else if (!strcmp(argv[i], "--backend=sys_exit"))
+			harness_options.backend = TL_BACKEND_SYS_EXIT;
+		else if (!strcmp(argv[i], "--backend=multi"))
+			harness_options.backend = TL_BACKEND_MULTI;
+		else if (!strcmp(argv[i], "--ring=perf"))
+			harness_options.ring = TL_RING_PERF;
+		else if (!strcmp(argv[i], "--ring=bpf"))
+			harness_options.ring = TL_RING_BPF;
+		else if (argv[i][0] == '-')
+			return usage(argv[0]);
+		else
+			cmocka_set_test_filter(argv[i]);
+	}
+	return _cmocka_run_group_tests(argv[0], tests, n, setup, teardown);
 }
