@@ -160,7 +160,9 @@ static int64_t drain(struct tl_worker *worker)
 	worker->saw_end = event == NULL;
 	if (worker->saw_end && worker->trailing.len)
 		tl_worker_trailing_apply(worker);
-	tick(worker, tl_mono_ns());
+	/* Under a backlog the rest of an open line is still in the ring: time passes only where the ring was emptied. */
+	if (worker->saw_end)
+		tick(worker, tl_mono_ns());
 	tl_worker_save(worker, false);
 	if (worker->frame.n && !append_frame(worker))
 		return -EAGAIN;
@@ -289,12 +291,11 @@ static void ignore_sock(void *arg, uint64_t sock, uint64_t sock_ino)
 
 static int make_lines(struct tl_worker *worker, struct tl_error *error)
 {
-	static const char *const default_paths[] = { "/var/log/**", "**.log" };
 	const struct tl_agent_settings *settings = worker->settings;
 	const struct tl_streams_options streams = {
 		.max = 65536,
-		.paths = settings->paths.n ? (const char *const *)settings->paths.items : default_paths,
-		.n_paths = settings->paths.n ? settings->paths.n : ARRAY_SIZE(default_paths),
+		.paths = (const char *const *)settings->paths.items,
+		.n_paths = settings->paths.n,
 		.pipe_reader = pipe_reader,
 		.decide = decide,
 		.arg = worker,

@@ -90,10 +90,14 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 		return stranger(proc, line);
 	finding = in_window(actor, line);
 	request = finding.request;
-	if (!request)
+	/* A rule that is not believed has no say, in what it finds ambiguous neither: an event loop (nginx) serves many requests on
+	 * one thread, and its lines may still name their own. */
+	if (!request && finding.why != TL_WHY_AMBIGUOUS)
 		return finding;
 	if (!tl_gate_thread_open(corr, proc->gate))
 		return no(proc->gate ? TL_WHY_GATE_CLOSED : TL_WHY_FULL);
+	if (!request)
+		return finding;
 	if (request->state == TL_REQ_OPEN)
 		return (struct finding){ .wait = true, .request = request };
 	if (!request->proved)

@@ -21,17 +21,19 @@ background producer "$O/tests/tools/produce" "$brokers" tapline.logs "$count" 0 
 producer=$last
 kcat -b "$brokers" -t tapline.metrics -P -l "$work/deltas" -X partitioner=random
 
-elasticsearch=("$tapline" sink elasticsearch --brokers "$brokers" --url "$search" --instance kill-1 --replicas 0)
+elasticsearch=("$tapline" sink elasticsearch --brokers "$brokers" --url "$search" --instance kill-1 --replicas 0 --batch 2000)
 store=("$tapline" sink store --brokers "$brokers" --path "$work/store.db" --instance kill-1)
 
 # kill_again NAME COMMAND...: starts it and kills it after a random time, KILLS times; then leaves one running.
 kill_again() {
 	local name=$1 pid i
 	shift
+	trap 'kill -KILL "$pid" 2>/dev/null; exit 1' TERM
 	for ((i = 0; i < kills; i++)); do
 		"$@" >> "$work/$name.log" 2>&1 < /dev/null &
 		pid=$!
-		sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))"
+		sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))" &
+		wait $! # a trap runs at once
 		kill -KILL "$pid" 2>/dev/null || { echo "$name ended by itself" > "$work/$name.bad"; return 1; }
 		wait "$pid" 2>/dev/null || true
 		echo $((i + 1)) > "$work/$name.kills"

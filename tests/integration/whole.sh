@@ -12,18 +12,21 @@ wait $!
 wait $kafka
 . "$work/kafka/env"; brokers=$KAFKA_BOOTSTRAP
 . "$work/search/env"; search=$OPENSEARCH_URL
-"$servers/apps/apps.sh" start --dir "$work/apps" --owner $$
-. "$work/apps/env"
-
-go=$(cat "$work/apps/go/pid") py=$(cat "$work/apps/py/pid") nginx=$(cat "$work/apps/nginx/pid")
-# shellcheck disable=SC2046
-background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --path "$work/apps/*/log" \
-	$(pid_flags "$go" "$py" "$nginx")
+# The services are children of a shell that the agent selects first: they are tapped from their first byte.
+"$servers/apps/apps.sh" build > /dev/null
+mkfifo "$work/go"
+background launcher bash -c "read -r _ < '$work/go'; exec '$servers/apps/apps.sh' start --dir '$work/apps' --owner $$"
+launcher=$last
+background agent "$tapline" agent --brokers "$brokers" --state "$work/agent" --pin none --pid "$launcher"
 agent=$last
 background stream "$tapline" stream --brokers "$brokers" --instance whole-1
 background sink "$tapline" sink elasticsearch --brokers "$brokers" --url "$search" --instance whole-1
 wait_until 30 "the agent does not capture" test -s "$work/agent/status.json"
 
+echo > "$work/go"
+wait "$launcher" || die "the services did not start"
+. "$work/apps/env"
+go=$(cat "$work/apps/go/pid") py=$(cat "$work/apps/py/pid")
 python3 "$servers/apps/load.py" --url "$APPS_URL" -n "$requests" -c 32 --truth "$work/truth"
 "$servers/apps/apps.sh" stop --dir "$work/apps"
 stop_pid "$agent"

@@ -24,7 +24,9 @@ static int open_reader(struct tl_bus_kafka *b, struct tl_error *error)
 	static const struct tl_kafka_property fixed[] = {
 		{ "isolation.level", "read_committed" }, { "enable.partition.eof", "true" },
 		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
-		{ "auto.offset.reset", "earliest" }, { "group.id", "tapline-changelog" }, { NULL, NULL }
+		{ "auto.offset.reset", "earliest" }, { "group.id", "tapline-changelog" },
+		/* Each partition is read alone, and at its end a fetch must not linger. */
+		{ "fetch.wait.max.ms", "5" }, { "fetch.error.backoff.ms", "5" }, { NULL, NULL }
 	};
 	rd_kafka_conf_t *conf;
 	int r;

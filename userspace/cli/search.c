@@ -43,9 +43,9 @@ const struct tl_conf_spec tl_search_spec = {
 	.program = "tapline search",
 	.section = "search",
 	.usage = "tapline search [WORD | \"PHRASE\" | FIELD=VALUE]... [options]",
-	.about = "Finds records in a store. All words must be in the line: word* finds what begins so, !word what has it not, several\n"
-		 "words in one argument are a phrase. Fields are compared by = != ~ (with * and ?) >= <= > <: service, severity,\n"
-		 "id, trace_id, how, and any attribute by its name.\n\n"
+	.about = "Finds records in a store. All words must be in the line: word* finds what begins so, !word what has it not, "
+		 "several words in one argument are a phrase. Fields are compared by = != ~ (with * and ?) >= <= > <: service, "
+		 "severity, id, trace_id, how, and any attribute by its name. What is in double quotes is never a field.\n\n"
 		 "  tapline search timeout --since 10m\n"
 		 "  tapline search 'connection reset' service=cart 'severity>=warn'\n"
 		 "  tapline search --id 8d0c3f1a                         every line of one request\n"
@@ -91,6 +91,20 @@ static void print_kept(struct found *found)
 	}
 }
 
+/* A text like n=5 was taken as a field where a person may have meant it as it stands. */
+static void tell_nothing(const struct tl_query *query, int n, char **words)
+{
+	struct tl_query typed = { 0 };
+
+	for (int i = 0; i < n; i++)
+		(void)tl_query_argument(&typed, words[i], NULL);
+	if (typed.n_conditions)
+		tl_msg(TL_INFO, "nothing found (`%.*s` was taken as a field; '\"...\"' finds the text as it stands)",
+		       (int)typed.conditions[0].field.len, typed.conditions[0].field.data);
+	else
+		tl_msg(TL_INFO, "nothing found%s", query->since_ns || query->until_ns ? " in this time" : "");
+}
+
 static int search(const struct settings *settings, int n, char **words, struct found *found, struct tl_error *error)
 {
 	_cleanup_(tl_store_reader_closep) struct tl_store_reader *reader = NULL;
@@ -113,6 +127,8 @@ static int search(const struct settings *settings, int n, char **words, struct f
 		return r == -ENOMEM ? tl_error_set(error, r, "out of memory") : r;
 	print_kept(found);
 	tl_printer_flush(found->printer);
+	if (!found->printed)
+		tell_nothing(&query, n, words);
 	return 0;
 }
 
@@ -134,8 +150,6 @@ int tl_search_main(int argc, char **argv)
 	r = search(&settings, argc - rest, argv + rest, &found, &error);
 	if (r < 0)
 		tl_msg(TL_ERROR, "%s", error.message);
-	else if (!found.printed)
-		tl_msg(TL_INFO, "nothing found");
 	tl_printer_done(&printer);
 	tl_buf_done(&found.text);
 	free(found.ends);

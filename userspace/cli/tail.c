@@ -29,8 +29,8 @@ const struct tl_conf_spec tl_tail_spec = {
 	.program = "tapline tail",
 	.section = "tail",
 	.usage = "tapline tail [WORD | FIELD=VALUE]... [options]",
-	.about = "Shows the newest records of a store, or with --brokers of the topic tapline.logs, and then those that come. Words\n"
-		 "and fields choose, as in tapline search.\n\n"
+	.about = "Shows the newest records of a store, or with --brokers of the topic tapline.logs, and then those that come. "
+		 "Words and fields choose, as in tapline search.\n\n"
 		 "  tapline tail\n"
 		 "  tapline tail service=cart --severity warn\n"
 		 "  tapline tail --brokers kafka:9092 -o json 'how!=none' | jq .body",

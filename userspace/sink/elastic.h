@@ -14,7 +14,7 @@ struct tl_elastic_settings {
 	const char *url, *index_prefix, *user, *password, *api_key, *ca, *cert, *key;
 	bool gzip, template;
 	int64_t in_flight, shards, replicas;
-	uint64_t request_bytes, timeout_ns;
+	uint64_t request_bytes, timeout_ns, wait_ns;
 };
 
 /* Items that travel together. */

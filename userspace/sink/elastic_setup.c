@@ -7,12 +7,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "userspace/base/clock.h"
 #include "userspace/base/json.h"
 #include "userspace/base/msg.h"
 #include "userspace/base/text.h"
 #include "userspace/sink/elastic.h"
 
 #define PRIORITY 200 /* above the 100 of the templates that Elasticsearch brings */
+#define RETRY_US 200000
 #define SAMPLE_DAY "2026-01-02"
 
 int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request, const char *what,
@@ -67,10 +69,27 @@ static int read_version(struct tl_span json)
 	return tl_span_is(distribution.raw, "opensearch");
 }
 
+/* A server that is only starting answers nothing, or 503. */
+static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request, struct tl_error *error)
+{
+	static struct tl_msg_gate gate;
+	uint64_t deadline = tl_mono_ns() + elastic->settings->wait_ns;
+
+	for (;;) {
+		int r = call(elastic, "GET", "/", (struct tl_span){ 0 }, request, error);
+
+		if ((r == 0 && request->status < 500) || tl_mono_ns() >= deadline)
+			return r;
+		tl_msg_limited(&gate, 5000, TL_WARNING, "no answer from %s (%s); waiting", elastic->settings->url,
+			       r < 0 ? request->why : "it is not ready");
+		usleep(RETRY_US);
+	}
+}
+
 static int probe(struct tl_elastic *elastic, int *ret_kind, struct tl_error *error)
 {
 	_cleanup_(request_done) struct tl_http_request request = { 0 };
-	int r = call(elastic, "GET", "/", (struct tl_span){ 0 }, &request, error);
+	int r = ask_root(elastic, &request, error);
 
 	if (r < 0)
 		return r;

@@ -36,6 +36,8 @@ static const struct tl_option options[] = {
 	  .help = "Size of one request before it is packed; a server's limit is often 100 MiB." },
 	{ .name = "timeout", .type = TL_OPT_DURATION, .offset = FIELD(timeout_ns), .value = "60s", .metavar = "TIME",
 	  .help = "A request without an answer for so long is sent again." },
+	{ .name = "wait", .type = TL_OPT_DURATION, .offset = FIELD(wait_ns), .value = "30s", .metavar = "TIME",
+	  .help = "How long a server that does not answer is waited for at start; later it is waited for without end." },
 	{ .name = "template", .type = TL_OPT_BOOL, .offset = FIELD(template), .value = "true",
 	  .help = "Put the index template (named by the prefix) at start; --no-template leaves yours alone." },
 	{ .name = "shards", .type = TL_OPT_INT, .offset = FIELD(shards), .value = "0", .min = 0, .max = 1024,
@@ -124,8 +126,8 @@ static int elastic_open(const void *settings, struct tl_sink **ret_sink, struct 
 
 const struct tl_sink_ops tl_sink_elasticsearch = {
 	.name = "elasticsearch",
-	.about = "Carries the records of tapline.logs to Elasticsearch or OpenSearch, each exactly once: the index is named by the\n"
-		 "record's day, its id is the record's uid. What the server will never take goes to tapline.dlq with the\n"
+	.about = "Carries the records of tapline.logs to Elasticsearch or OpenSearch, each exactly once: the index is named by "
+		 "the record's day, its id is the record's uid. What the server will never take goes to tapline.dlq with the "
 		 "reason; everything else is tried until it is there.\n\n"
 		 "  tapline sink elasticsearch --brokers kafka:9092 --url http://search:9200\n"
 		 "  tapline sink elasticsearch --brokers kafka:9092 --url https://search:9200 --user tapline \\\n"

@@ -98,7 +98,7 @@ static int usage(FILE *out, int status)
 	      "Carries finished records from Kafka to where they are searched. Types:\n\n",
 	      out);
 	for (size_t i = 0; tl_sinks[i]; i++) {
-		size_t line = strcspn(tl_sinks[i]->about, "\n");
+		size_t line = strcspn(tl_sinks[i]->about, ".:\n");
 
 		fprintf(out, "  %-14s %.*s\n", tl_sinks[i]->name, (int)line, tl_sinks[i]->about);
 	}

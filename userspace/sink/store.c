@@ -267,8 +267,8 @@ static int store_commit(struct tl_sink *sink, const struct tl_partition *partiti
 
 const struct tl_sink_ops tl_sink_store = {
 	.name = "store",
-	.about = "Keeps records, HTTP exchanges, metrics and dead letters in one SQLite file, each exactly once, for tapline search,\n"
-		 "tail and web. One process writes to a file; any number read it meanwhile.\n\n"
+	.about = "Keeps records, HTTP exchanges, metrics and dead letters in one SQLite file, each exactly once: for tapline "
+		 "search, tail and web. One process writes to a file; any number read it meanwhile.\n\n"
 		 "  tapline sink store --brokers kafka:9092 --path /var/lib/tapline/store.db --keep 7d",
 	.topics = topics,
 	.n_topics = ARRAY_SIZE(topics),
