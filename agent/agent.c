@@ -204,16 +204,23 @@ static int run_worker(struct agent *agent, int *ret_status, struct tl_error *err
 	pid_t pid = start_worker(agent, &fd, error);
 	int r;
 
-	if (pid < 0)
+	if (pid < 0) {
+		tl_msg(TL_ERROR, "%s", error->message);
 		return pid;
+	}
 	worker_pid = pid;
 	if (stopping)
 		kill(pid, SIGTERM);
 	agent->denied[agent->n_denied] = pid;
 	options.n_denied = agent->n_denied + 1;
 	r = tl_inspector_serve(fd, &options, error);
-	if (r < 0)
+	if (r < 0) {
+		tl_msg(TL_ERROR, "%s", error->message);
 		kill(pid, SIGTERM);
+	}
+	/* A worker that still asks must not wait for an answer that will not come. */
+	closep(&fd);
+	fd = -1;
 	while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
 		;
 	worker_pid = 0;
@@ -230,10 +237,8 @@ static int supervise(struct agent *agent)
 		uint64_t started = tl_mono_ns();
 		int status = 0, r = run_worker(agent, &status, &error);
 
-		if (r < 0) {
-			tl_msg(TL_ERROR, "%s", error.message);
+		if (r < 0)
 			return exit_status(r);
-		}
 		if (WIFEXITED(status))
 			return WEXITSTATUS(status);
 		if (stopping)

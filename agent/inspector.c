@@ -70,10 +70,12 @@ static int on_process(struct inspector *inspector, const union tl_inspect_reques
 	r = tl_procfs_info(inspector->proc, tgid, tl_scan_mounts(inspector->scan), &info);
 	if (r == 0 && info.start_ns != stat.start_ns)
 		r = -ESRCH;
-	if (r < 0)
+	if (r < 0) {
 		closep(&reply->fd);
-	else
+		reply->fd = -1;
+	} else {
 		put(inspector, reply, &info, sizeof(info));
+	}
 	return r;
 }
 

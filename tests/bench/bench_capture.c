@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What capture adds to a write, interleaved in one run: a child writes batches to its stdout (a file in /dev/shm opened to append, and
- * with it the worst case, since the write itself is cheap) and calls getppid, while the parent goes round and round through
- * nothing attached / attached and not selected / selected and drained. Thread CPU time of the child, medians of the rounds.
+ * with it the worst case, since the write itself is cheap) and to its stderr (a pipe that a process empties), and calls getppid,
+ * while the parent goes round and round through nothing attached / attached and not selected / selected and drained. Thread CPU
+ * time of the child. What is added is taken within each round, because the machine's speed drifts between rounds; medians of the
+ * rounds, smallest and largest.
  * usage: bench_capture [ROUNDS]     needs the rights of the inspector; selects its own child only */
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,9 +20,9 @@
 #define ROUNDS_MAX 64
 
 enum state { BARE, UNSELECTED, SELECTED, STATES };
-enum job { WRITE_128, WRITE_4K, GETPPID, JOBS };
+enum job { WRITE_128, WRITE_4K, PIPE_128, GETPPID, JOBS };
 
-static const char *const job_names[] = { "write 128 B", "write 4 KiB", "getppid" };
+static const char *const job_names[] = { "write 128 B", "write 4 KiB", "pipe 128 B", "getppid" };
 
 static uint64_t thread_ns(void)
 {
@@ -33,8 +35,9 @@ static uint64_t thread_ns(void)
 static double run_job(enum job job)
 {
 	static char bytes[4096];
-	size_t size = job == WRITE_128 ? 128 : 4096;
+	size_t size = job == WRITE_4K ? 4096 : 128;
 	unsigned n = job == WRITE_4K ? BATCH / 4 : BATCH;
+	int fd = job == PIPE_128 ? 2 : 1;
 	uint64_t start;
 
 	memset(bytes, 'x', sizeof(bytes));
@@ -45,7 +48,7 @@ static double run_job(enum job job)
 	for (unsigned i = 0; i < n; i++) {
 		if (job == GETPPID)
 			(void)getppid();
-		else if (write(1, bytes, size) < 0)
+		else if (write(fd, bytes, size) < 0)
 			_exit(1);
 	}
 	return (double)(thread_ns() - start) / n;
@@ -64,8 +67,17 @@ static void child(int orders, int answers)
 	_exit(0);
 }
 
+static void empty(int pipe_end)
+{
+	static char bytes[65536];
+
+	while (read(pipe_end, bytes, sizeof(bytes)) > 0)
+		;
+	_exit(0);
+}
+
 struct bench {
-	pid_t pid;
+	pid_t pid, reader;
 	int orders, answers;
 	double ns[STATES][JOBS][ROUNDS_MAX];
 	uint64_t events, lost;
@@ -73,18 +85,28 @@ struct bench {
 
 static int start_child(struct bench *bench)
 {
-	int orders[2], answers[2], out;
+	int orders[2], answers[2], errors[2], out;
 
-	if (pipe(orders) < 0 || pipe(answers) < 0)
+	if (pipe(errors) < 0)
+		return -errno;
+	bench->reader = fork();
+	if (bench->reader == 0) {
+		close(errors[1]);
+		empty(errors[0]);
+	}
+	close(errors[0]);
+	if (bench->reader < 0 || pipe(orders) < 0 || pipe(answers) < 0)
 		return -errno;
 	bench->pid = fork();
 	if (bench->pid == 0) {
 		out = open("/dev/shm", O_TMPFILE | O_WRONLY | O_APPEND, 0600);
-		if (out < 0 || dup2(out, 1) < 0)
+		if (out < 0 || dup2(out, 1) < 0 || dup2(errors[1], 2) < 0)
 			_exit(1);
+		close(errors[1]);
 		close(orders[1]);
 		child(orders[0], answers[1]);
 	}
+	close(errors[1]);
 	close(orders[0]);
 	bench->orders = orders[1];
 	bench->answers = answers[0];
@@ -141,7 +163,8 @@ static int round_of(struct bench *bench, enum state state, int round, struct tl_
 			return r;
 		(void)tl_capture_select(capture, (uint32_t)bench->pid, state == SELECTED ? TL_SELECTED : 0);
 	}
-	(void)measure(bench, WRITE_128, capture, ring); /* warm, and the file gets its verdict */
+	(void)measure(bench, WRITE_128, capture, ring); /* warm, and file and pipe get their verdict */
+	(void)measure(bench, PIPE_128, capture, ring);
 	for (int job = 0; job < JOBS; job++)
 		bench->ns[state][job][round] = measure(bench, (enum job)job, capture, ring);
 	if (capture) {
@@ -160,23 +183,41 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median(double *values, int n)
+struct summary {
+	double median, min, max;
+};
+
+static struct summary summarize(const double *values, int n)
 {
-	qsort(values, (size_t)n, sizeof(*values), compare);
-	return values[n / 2];
+	double sorted[ROUNDS_MAX];
+
+	memcpy(sorted, values, (size_t)n * sizeof(*values));
+	qsort(sorted, (size_t)n, sizeof(*sorted), compare);
+	return (struct summary){ sorted[n / 2], sorted[0], sorted[n - 1] };
+}
+
+static void report_added(struct bench *bench, enum state state, int job, int rounds)
+{
+	double added[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	struct summary ns;
+
+	for (int i = 0; i < rounds; i++) {
+		added[i] = bench->ns[state][job][i] - bench->ns[BARE][job][i];
+		ratio[i] = bench->ns[state][job][i] / bench->ns[BARE][job][i];
+	}
+	ns = summarize(added, rounds);
+	printf(" %+6.0f ns %.2fx (%+.0f..%+.0f)", ns.median, summarize(ratio, rounds).median, ns.min, ns.max);
 }
 
 static void report(struct bench *bench, int rounds)
 {
-	printf("%-12s %10s %22s %22s\n", "call", "bare ns", "attached, unselected", "selected, captured");
+	printf("%-12s %8s   %-32s %s\n", "call", "bare ns", "attached, not selected", "selected and captured");
 	for (int job = 0; job < JOBS; job++) {
-		double bare = median(bench->ns[BARE][job], rounds), other = median(bench->ns[UNSELECTED][job], rounds);
-		double taken = median(bench->ns[SELECTED][job], rounds);
-
-		printf("%-12s %10.0f %+11.0f ns  %.2fx %+11.0f ns  %.2fx   min %+.0f / %+.0f ns\n", job_names[job], bare,
-		       other - bare, other / bare, taken - bare, taken / bare,
-		       bench->ns[UNSELECTED][job][0] - bench->ns[BARE][job][0],
-		       bench->ns[SELECTED][job][0] - bench->ns[BARE][job][0]);
+		printf("%-12s %8.0f  ", job_names[job], summarize(bench->ns[BARE][job], rounds).median);
+		report_added(bench, UNSELECTED, job, rounds);
+		printf("  ");
+		report_added(bench, SELECTED, job, rounds);
+		printf("\n");
 	}
 	printf("%llu events drained, %llu bytes lost, %d rounds\n", (unsigned long long)bench->events,
 	       (unsigned long long)bench->lost, rounds);
@@ -196,6 +237,7 @@ int main(int argc, char **argv)
 			r = round_of(&bench, (enum state)state, round, &error);
 	close(bench.orders);
 	waitpid(bench.pid, NULL, 0);
+	waitpid(bench.reader, NULL, 0);
 	if (r < 0) {
 		tl_msg(TL_ERROR, "%s", error.message);
 		return 1;

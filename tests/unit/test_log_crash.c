@@ -239,6 +239,40 @@ static void a_consumer_that_was_past_the_cut_misses_nothing_new(void **state)
 	expect_nothing(f, 0);
 }
 
+static int note_state(void *arg, const struct tl_log_entry *entry)
+{
+	if (entry->type == (TL_LOG_PRIVATE | 16))
+		memcpy(arg, entry->data.data, sizeof(uint64_t));
+	return 0;
+}
+
+static void say_state(void *arg, struct tl_log *log)
+{
+	tl_log_checkpoint_add(log, TL_LOG_PRIVATE | 16, (struct tl_span){ arg, sizeof(uint64_t) });
+}
+
+static void a_segment_without_its_first_frame_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t writer_state = 1, seen;
+	char path[512];
+
+	f->options.segment_bytes = 1 << 14;
+	f->options.checkpoint = say_state;
+	f->options.arg = &writer_state;
+	open_log(f);
+	check(f, append_number(f, 0, 10000), 0);
+	writer_state = 2; /* with the next frame, which begins a segment */
+	check(f, append_number(f, 1, 10000), 0);
+	kill_writer(f);
+	other_boot(f->dir, 0);
+	newest_segment(f->dir, path);
+	assert_int_equal(truncate(path, 64 + 16 + 16 + 500), 0); /* header and checkpoint are whole */
+	open_log(f);
+	check(f, tl_log_recover(f->log, note_state, &seen), 0);
+	assert_int_equal(seen, 1);
+}
+
 /* --- real kills --- */
 
 struct shared {
@@ -278,11 +312,12 @@ static void write_until_killed(struct fixture *f, unsigned limit)
 			{ 1, { data, 8 + (last * 7919) % (sizeof(data) - 8) } },
 			{ 1, { (char *)&numbers[2], 8 } },
 		};
+		uint64_t deadline = tl_mono_ns() + 20 * TL_SEC;
 		int r;
 
 		memcpy(data, &numbers[1], 8);
-		/* Full: the reader is at it. */
-		while ((r = tl_log_append(f->log, entries, 3, NULL)) == -ENOSPC)
+		/* Full: the reader is at it, unless it failed. */
+		while ((r = tl_log_append(f->log, entries, 3, NULL)) == -ENOSPC && tl_mono_ns() < deadline)
 			usleep(200);
 		if (r < 0)
 			_exit(2);
@@ -380,6 +415,7 @@ int main(void)
 		TEST(a_tail_cut_at_any_byte_keeps_the_whole_frames_and_goes_on),
 		TEST(a_killed_append_is_all_there_or_not_at_all),
 		TEST(damage_before_the_promised_position_is_ebadmsg_and_the_remedy_works),
+		TEST(a_segment_without_its_first_frame_is_not_there),
 		TEST(the_log_id_changes_exactly_when_positions_may_repeat),
 		TEST(a_consumer_that_was_past_the_cut_misses_nothing_new),
 		TEST(a_writer_killed_200_times_loses_and_repeats_nothing),

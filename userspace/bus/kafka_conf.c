@@ -191,7 +191,8 @@ int tl_kafka_conf_new(const struct tl_kafka_settings *settings, const struct tl_
 		      struct tl_error *error)
 {
 	static const struct tl_kafka_property ours[] = {
-		{ "client.id", "tapline" }, { "socket.keepalive.enable", "true" }, { "reconnect.backoff.ms", "100" },
+		{ "client.id", "tapline" }, { "socket.nagle.disable", "true" },
+		{ "topic.metadata.refresh.fast.interval.ms", "100" }, { "socket.keepalive.enable", "true" }, { "reconnect.backoff.ms", "100" },
 		{ "reconnect.backoff.max.ms", "2000" }, { "topic.metadata.refresh.interval.ms", "60000" }, { NULL, NULL }
 	};
 	_cleanup_(rd_kafka_conf_destroyp) rd_kafka_conf_t *conf = rd_kafka_conf_new();

@@ -133,13 +133,15 @@ static int add_part(struct tl_bus_kafka *b, int topic, int32_t partition, int64_
 	return 0;
 }
 
-/* An offset that is no longer there would silently become another one. */
+/* Where to begin, as a number. An offset that is no longer there would silently become another one. */
 static void check_gap(struct tl_bus_kafka *b, rd_kafka_topic_partition_t *p)
 {
 	int64_t low, high;
 
-	if (p->offset < 0 || rd_kafka_query_watermark_offsets(b->consumer, p->topic, p->partition, &low, &high, ASK_MS))
+	if (rd_kafka_query_watermark_offsets(b->consumer, p->topic, p->partition, &low, &high, ASK_MS))
 		return;
+	if (p->offset == RD_KAFKA_OFFSET_BEGINNING)
+		p->offset = low;
 	if (p->offset >= low && p->offset <= high)
 		return;
 	if (b->options.accept_gap) {

@@ -7,6 +7,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/bus/kafka_internal.h"
 
+#define ASK_MS 30000
 #define READ_TIMEOUT_NS (120 * TL_SEC) /* longer than any transaction.timeout.ms of ours */
 #define ASK_MS 30000
 

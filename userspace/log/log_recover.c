@@ -47,13 +47,14 @@ static int damaged(const struct tl_log *log, uint64_t start, uint64_t position, 
 			    log->dir, name, position - start, log->dir);
 }
 
-/* Sets `*ret_end` to where the whole frames of `segment` end, at most `limit`; its start when not even its header and
- * checkpoint are whole. */
+/* Sets `*ret_end` to where the whole frames of `segment` end, at most `limit`; its start when not even its header,
+ * checkpoint and first frame are whole: a checkpoint tells of the state after that frame and is worth nothing without. */
 static int verify_segment(struct tl_log *log, const struct tl_log_segment *segment, uint64_t limit,
 			  struct tl_log_scan *scan, uint64_t *ret_end)
 {
 	_cleanup_(closep) int fd = -1;
 	struct tl_log_frame frame;
+	unsigned frames = 0;
 	uint64_t id;
 	int r;
 
@@ -63,7 +64,8 @@ static int verify_segment(struct tl_log *log, const struct tl_log_segment *segme
 		return r == -EBADMSG ? 0 : r;
 	tl_log_scan_begin(scan, fd, segment->start, id);
 	while ((r = tl_log_scan_frame(scan, limit, &frame)) == 1)
-		*ret_end = scan->position;
+		if (++frames >= 2)
+			*ret_end = scan->position;
 	return r == -EIO || r == -ENOMEM ? r : 0;
 }
 
