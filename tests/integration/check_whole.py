@@ -58,7 +58,7 @@ for record in documents():
         continue
     seen[service][int(number.group(1))] += 1
     kind = re.search(r'class(?:=|\\?": ?\\?")(\w+)', text).group(1)
-    gt = re.search(r'gt(?:=|\\?": ?\\?")([0-9a-f]{12})', text)
+    gt = re.search(r'gt(?:=|\\?": ?\\?"?)([0-9a-f]{12})', text)
     given = attributes.get("correlation.id")
     how[service, attributes.get("correlation.how")] += 1
     if given is None:

@@ -9,13 +9,12 @@
 
 #define ASK_MS 30000
 #define READ_TIMEOUT_NS (120 * TL_SEC) /* longer than any transaction.timeout.ms of ours */
-#define ASK_MS 30000
 
 struct read {
 	rd_kafka_topic_partition_list_t *list;
 	const char *name;
 	int32_t partition;
-	int64_t end;
+	int64_t end;             /* -1 not known yet */
 	void (*each)(void *arg, struct tl_span key, struct tl_span value);
 	void *arg;
 };
@@ -41,19 +40,27 @@ static int open_reader(struct tl_bus_kafka *b, struct tl_error *error)
 /* Returns 1 at the end, 0 go on, or an error. */
 static int take(struct tl_bus_kafka *b, struct read *read, const rd_kafka_message_t *message, struct tl_error *error)
 {
+	int64_t low;
+
 	/* What was fetched for the partition read before may still be on its way. */
 	if (message->rkt && message->partition != read->partition)
 		return 0;
 	if (!message->err) {
 		read->each(read->arg, (struct tl_span){ message->key, message->key_len },
 			   (struct tl_span){ message->payload, message->len });
-		return message->offset + 1 >= read->end;
-	}
-	if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-		return message->offset >= read->end;
-	if (tl_kafka_errno(message->err) == -ECONNREFUSED)
 		return 0;
-	return tl_kafka_fail(error, b->reader, message->err, rd_kafka_message_errstr(message), "cannot read %s", read->name);
+	}
+	if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		if (tl_kafka_errno(message->err) == -ECONNREFUSED)
+			return 0;
+		return tl_kafka_fail(error, b->reader, message->err, rd_kafka_message_errstr(message), "cannot read %s",
+				     read->name);
+	}
+	/* The end that was told is the stable one. The fetch's answer had the high watermark beside it; asking the broker for
+	 * the end would give a read_committed handle the stable one again. */
+	if (read->end < 0 && rd_kafka_get_watermark_offsets(b->reader, read->name, read->partition, &low, &read->end))
+		read->end = -1;
+	return read->end >= 0 && message->offset >= read->end;
 }
 
 static int read_to_end(struct tl_bus_kafka *b, struct read *read, struct tl_error *error)
@@ -79,21 +86,21 @@ int tl_kafka_read_all(struct tl_bus *bus, int topic, int32_t partition,
 		      void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg, struct tl_error *error)
 {
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
-	struct read read = { .name = b->names[topic], .partition = partition, .each = each, .arg = arg };
+	struct read read = { .name = b->names[topic], .partition = partition, .end = -1, .each = each, .arg = arg };
 	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list = NULL;
 	rd_kafka_resp_err_t err;
-	int64_t low;
+	int64_t low, high;
 	int r = open_reader(b, error);
 
 	if (r < 0)
 		return r;
-	err = rd_kafka_query_watermark_offsets(b->reader, read.name, partition, &low, &read.end, ASK_MS);
+	/* "Beginning" as a number: librdkafka looks a logical offset up again only after 500 ms when it does not know the
+	 * leader yet, as at a worker's start. */
+	err = rd_kafka_query_watermark_offsets(b->reader, read.name, partition, &low, &high, ASK_MS);
 	if (err)
-		return tl_kafka_fail(error, b->reader, err, NULL, "cannot ask for the end of %s", read.name);
-	if (read.end <= low)
-		return 0;
+		return tl_kafka_fail(error, b->reader, err, NULL, "cannot ask for the beginning of %s", read.name);
 	list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(list, read.name, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	rd_kafka_topic_partition_list_add(list, read.name, partition)->offset = low;
 	err = rd_kafka_assign(b->reader, list);
 	if (err)
 		return tl_kafka_fail(error, b->reader, err, NULL, "cannot read %s", read.name);
