@@ -25,8 +25,9 @@ struct tl_extent {
 enum tl_line_flag {
 	TL_LINE_PARTIAL = 1,  /* ended by time-out, exit or restart, not by a newline */
 	TL_LINE_SPLIT = 2,    /* longer than the limit: the next record of the same writer goes on */
-	TL_LINE_BATCHED = 4,  /* came out of a full stdio buffer: one write carried several requests' lines */
+	TL_LINE_BATCHED = 4,  /* one write carried several lines, or this process mixes its threads' lines so: whose is unknown */
 	TL_LINE_JOINED = 8,   /* several text lines, joined */
+	TL_LINE_BUFFERED = 32, /* the write looks like a flushed stdio buffer (the hint that names the remedy) */
 	TL_LINE_SHARED = 16,  /* pieces of several threads: no unit or thread wrote it alone */
 };
 

@@ -12,24 +12,49 @@ struct call {
 	struct tl_group *group;
 	struct tl_writer writer;
 	uint64_t key;
-	bool first, more, batched;
+	bool first, more, batched, buffered;
 };
 
 /* --- a call --- */
+
+#define BUFFER_LEAST 1024 /* bytes of the smallest stdio buffer that anybody uses */
 
 static bool is_buffer_size(uint32_t size)
 {
 	return size == 1024 || (size && size % 4096 == 0);
 }
 
+/* Whether the bytes are more than one record: lines that do not continue one another. A logger writes one record a call; several in
+ * one are a buffer's, and a buffer does not tell whose they are. CPython flushes at the end of a print, so that its writes
+ * have no telling size. */
+static bool has_records(const struct tl_lines *lines, const char *data, size_t len)
+{
+	const char *end = data + len, *newline = memchr(data, '\n', len - 1);
+	uint8_t state;
+
+	if (!newline)
+		return false;
+	state = lines->joins ? tl_multiline_start(lines->multiline, (struct tl_span){ data, (size_t)(newline - data) }) : 0;
+	while (newline && newline + 1 < end) {
+		const char *line = newline + 1, *next = memchr(line, '\n', (size_t)(end - line));
+		size_t size = (size_t)((next ? next : end) - line);
+		struct tl_span rest = { next ? next + 1 : end, next ? (size_t)(end - next - 1) : 0 };
+
+		if (!lines->joins || !tl_multiline_next(lines->multiline, &state, (struct tl_span){ line, size }, rest))
+			return true;
+		newline = next;
+	}
+	return false;
+}
+
 /* Whether the bytes of this call came out of a stdio buffer that mixes several writers' lines. Of a call of several chunks the
  * end is not known yet: it counts as unterminated, because a wrong id is worse than none. */
-static bool is_batched(const struct call *call, const char *data, const struct tl_slot *own)
+static bool is_batched(const struct tl_lines *lines, struct call *call, const char *data, const struct tl_slot *own)
 {
 	const struct tl_ev_log *event = call->event;
 	struct tl_group *group = call->group;
 	size_t last = event->h.len - 1;
-	bool batched = false;
+	bool batched = false, records = !group->stream->messages && has_records(lines, data, event->h.len);
 
 	if (is_buffer_size(event->call_len))
 		batched = call->more || !call->first || data[last] != '\n';
@@ -38,7 +63,11 @@ static bool is_batched(const struct call *call, const char *data, const struct t
 	/* Behind a hole nobody knows how the call began. */
 	if (!call->first)
 		batched |= group->stream->mark || (own && own->line.flags & TL_LINE_BATCHED);
-	return batched;
+	call->buffered = batched || (records && event->call_len >= BUFFER_LEAST);
+	/* Once seen, a later write of a single line may be another thread's too. Go has no buffer unless its program makes one. */
+	if (records && (event->h.unit_kind == TL_UNIT_THREAD || event->call_len >= BUFFER_LEAST))
+		group->mixed = true;
+	return batched || records || group->mixed;
 }
 
 /* The call writes the line's first byte. */
@@ -89,6 +118,8 @@ static void touch(const struct call *call, struct tl_slot *slot)
 
 	if (call->batched)
 		line->flags |= TL_LINE_BATCHED;
+	if (call->buffered)
+		line->flags |= TL_LINE_BUFFERED;
 	if (tl_writer_key(&line->writer) != call->key)
 		line->flags |= TL_LINE_SHARED;
 	line->end_ns = call->event->h.time_ns;
@@ -153,7 +184,7 @@ static struct tl_slot *split(struct tl_lines *lines, const struct call *call, st
 		if (tail) {
 			next->line.writer = slot->last;
 			next->line.time_ns = slot->line.end_ns;
-			next->line.flags = slot->line.flags & (TL_LINE_BATCHED | TL_LINE_SHARED);
+			next->line.flags = slot->line.flags & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 			move_tail(&slot->line, tail, &next->line);
 		}
 	}
@@ -356,7 +387,7 @@ void tl_lines_bytes(struct tl_lines *lines, struct tl_stream_info *stream, const
 			tl_slot_end(lines, own);
 		take_message(lines, &call, take_continued(lines, &call, call.first ? NULL : own), data, offset);
 	} else {
-		call.batched = is_batched(&call, data, own);
+		call.batched = is_batched(lines, &call, data, own);
 		cut_lines(lines, &call, take_continued(lines, &call, own), data, offset);
 	}
 	tl_lines_bound(lines);

@@ -54,6 +54,7 @@ struct tl_group {
 	struct tl_group *proc_next, *proc_prev;      /* of the same process */
 	struct tl_group *idle_next, *idle_prev;      /* while nothing waits */
 	bool idle;
+	bool mixed;              /* a write of several records was seen: its threads share a buffer */
 };
 
 struct tl_stream_lines {

@@ -91,6 +91,9 @@ static const struct tl_option options[] = {
 	  .help = "Say only warnings and errors." },
 	{ .name = "ready-fd", .type = TL_OPT_INT, .offset = FIELD(ready_fd), .value = "-1", .min = -1, .max = 65535,
 	  .metavar = "N", .hidden = true, .help = "A byte is written here once capture is on." },
+	{ .name = "stderr-inode", .type = TL_OPT_INT, .offset = FIELD(stderr_inode), .value = "0", .metavar = "N",
+	  .hidden = true, .help = "The pipe of this inode is stderr, whatever descriptor it is written by (a shell's echo >&2 "
+				  "writes to its fd 1)." },
 	{ .name = "deny-pid", .type = TL_OPT_LIST, .offset = FIELD(deny_pids), .metavar = "PID", .hidden = true,
 	  .help = "Never tap this process." },
 	{ .name = NULL },

@@ -37,6 +37,7 @@ struct tl_agent_settings {
 	const char *metrics;         /* HOST:PORT or NULL */
 	bool quiet;
 	int64_t ready_fd;            /* -1 none */
+	int64_t stderr_inode;        /* 0 none */
 };
 
 extern const struct tl_conf_spec tl_agent_spec;

@@ -118,7 +118,7 @@ static void set_line_flags(struct tl_worker *worker, const struct tl_line *line)
 	} names[] = {
 		{ TL_LINE_PARTIAL, "log.partial" },
 		{ TL_LINE_SPLIT, "log.split" },
-		{ TL_LINE_BATCHED, "log.batched" },
+		{ TL_LINE_BUFFERED, "log.batched" },
 		{ TL_LINE_JOINED, "log.multiline" },
 	};
 
@@ -126,6 +126,12 @@ static void set_line_flags(struct tl_worker *worker, const struct tl_line *line)
 		if (line->flags & names[i].flag)
 			tl_attr_set_span(&worker->record.attributes, tl_span_str(names[i].name),
 					 TL_SPAN_LIT("true"), TL_ATTR_LITERAL);
+}
+
+static bool is_stderr(const struct tl_worker *worker, const struct tl_line *line, const struct tl_stream_info *stream)
+{
+	return line->stderr_ || (stream && worker->settings->stderr_inode && stream->kind == TL_FILE_PIPE &&
+				 stream->file.ino == (uint64_t)worker->settings->stderr_inode);
 }
 
 /* The line is decided: its record joins the frame, the line ends. */
@@ -140,7 +146,7 @@ static void line_record(struct tl_worker *worker, struct tl_line *line, const st
 	if (worker->redact)
 		record->body = tl_redact_apply(worker->redact, record->body, &worker->arena);
 	tl_attr_set(&record->attributes, "log.iostream",
-		    line->stderr_ ? TL_SPAN_LIT("stderr") : TL_SPAN_LIT("stdout"));
+		    is_stderr(worker, line, stream) ? TL_SPAN_LIT("stderr") : TL_SPAN_LIT("stdout"));
 	tl_attr_set_u64(&record->attributes, &worker->arena, "thread.id", line->writer.tid);
 	set_attribution(worker, attribution);
 	set_line_flags(worker, line);

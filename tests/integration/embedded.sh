@@ -24,7 +24,7 @@ grep -q '^through' "$work/err" || die "--passthrough shows nothing"
 jq -e 'select(.body | startswith("is a tty"))' "$work/out" > /dev/null || die "--tty gives no terminal"
 
 # 4. a service that keeps its output in stdio is named with the remedy.
-"$tapline" run -o json -- /usr/bin/python3 -c 'for i in range(2000): print("buffered line number", i)' > "$work/out" 2> "$work/err"
+"$tapline" run -o json -- env -u PYTHONUNBUFFERED /usr/bin/python3 -c 'for i in range(2000): print("buffered line number", i)' > "$work/out" 2> "$work/err"
 [ "$(wc -l < "$work/out")" = 2000 ] || die "buffered lines: $(wc -l < "$work/out") of 2000"
 grep -q 'PYTHONUNBUFFERED\|python3 -u' "$work/err" || { cat "$work/err"; die "the buffer is not named with its remedy"; }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <utmp.h>
 
@@ -73,6 +74,7 @@ static pid_t start_self(const struct args *args)
 static void agent_args(const struct tl_run *run, int ready_fd, struct args *args)
 {
 	const struct tl_run_settings *settings = &run->settings;
+	struct stat st;
 
 	add(args, "tapline");
 	add(args, "agent");
@@ -86,6 +88,8 @@ static void agent_args(const struct tl_run *run, int ready_fd, struct args *args
 	add_number(args, "--deny-pid", (unsigned)run->pipeline);
 	if (run->child > 0)
 		add_number(args, "--pid", (unsigned)run->child);
+	if (run->out[1] >= 0 && fstat(run->out[1], &st) == 0)
+		add_number(args, "--stderr-inode", st.st_ino);
 	add_list(args, "--pid", &settings->pids);
 	add_list(args, "--comm", &settings->comms);
 	add_list(args, "--exe", &settings->exes);
