@@ -27,8 +27,8 @@ enum tl_line_flag {
 	TL_LINE_SPLIT = 2,    /* longer than the limit: the next record of the same writer goes on */
 	TL_LINE_BATCHED = 4,  /* one write carried several lines, or this process mixes its threads' lines so: whose is unknown */
 	TL_LINE_JOINED = 8,   /* several text lines, joined */
-	TL_LINE_BUFFERED = 32, /* the write looks like a flushed stdio buffer (the hint that names the remedy) */
 	TL_LINE_SHARED = 16,  /* pieces of several threads: no unit or thread wrote it alone */
+	TL_LINE_BUFFERED = 32, /* the write looks like a flushed stdio buffer (the hint that names the remedy) */
 };
 
 enum tl_line_stage {

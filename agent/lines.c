@@ -85,6 +85,7 @@ void tl_lines_free(struct tl_lines *lines)
 	tl_map_free(lines->procs);
 	tl_map_free(lines->writers);
 	tl_multiline_free(lines->multiline);
+	tl_buf_done(&lines->scratch);
 	free(lines->ended.ids);
 	free(lines->resume.ids);
 	free(lines);
@@ -157,8 +158,10 @@ void tl_lines_exit(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns)
 {
 	if (lines->recovering)
 		tl_lines_settle(lines);
-	for (struct tl_group *group = tl_group_first(lines, tgid, start_ns); group; group = group->proc_next)
+	for (struct tl_group *group = tl_group_first(lines, tgid, start_ns); group; group = group->proc_next) {
 		end_group(lines, group);
+		tl_group_unmix(lines, group);
+	}
 }
 
 uint64_t tl_lines_tick(struct tl_lines *lines, uint64_t now_ns)

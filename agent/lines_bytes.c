@@ -24,50 +24,107 @@ static bool is_buffer_size(uint32_t size)
 	return size == 1024 || (size && size % 4096 == 0);
 }
 
-/* Whether the bytes are more than one record: lines that do not continue one another. A logger writes one record a call; several in
- * one are a buffer's, and a buffer does not tell whose they are. CPython flushes at the end of a print, so that its writes
- * have no telling size. */
-static bool has_records(const struct tl_lines *lines, const char *data, size_t len)
+/* A call's first line: what waits of it, then `piece`, without the CR. */
+static struct tl_span first_line(struct tl_lines *lines, const struct tl_slot *before, struct tl_span piece)
 {
-	const char *end = data + len, *newline = memchr(data, '\n', len - 1);
-	uint8_t state;
+	struct tl_buf *scratch = &lines->scratch;
 
-	if (!newline)
-		return false;
-	state = lines->joins ? tl_multiline_start(lines->multiline, (struct tl_span){ data, (size_t)(newline - data) }) : 0;
-	while (newline && newline + 1 < end) {
-		const char *line = newline + 1, *next = memchr(line, '\n', (size_t)(end - line));
-		size_t size = (size_t)((next ? next : end) - line);
-		struct tl_span rest = { next ? next + 1 : end, next ? (size_t)(end - next - 1) : 0 };
+	if (before && before->line.bytes.len) {
+		tl_buf_clear(scratch);
+		tl_buf_add(scratch, before->line.bytes.data, before->line.bytes.len);
+		tl_buf_add(scratch, piece.data, piece.len);
+		if (!scratch->failed)
+			piece = tl_buf_span(scratch);
+		scratch->failed = false;
+	}
+	if (piece.len && piece.data[piece.len - 1] == '\r')
+		piece.len--;
+	return piece;
+}
 
-		if (!lines->joins || !tl_multiline_next(lines->multiline, &state, (struct tl_span){ line, size }, rest))
+/* Whether a line at `p` does not continue what is in `state`. The bytes of a call that goes on may end in mid-line: while that
+ * may yet continue, the next chunk decides. */
+static bool records_behind(const struct tl_lines *lines, const struct call *call, uint8_t state, const char *p,
+			   const char *end)
+{
+	while (p < end) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p));
+		struct tl_span line = { p, (size_t)((lf ? lf : end) - p) }, rest = { lf ? lf + 1 : end, 0 };
+
+		rest.len = (size_t)(end - rest.data);
+		if (!lf && call->more && !tl_multiline_ended(state))
+			return !state && !tl_multiline_peek(lines->multiline, line, true);
+		if (lf && line.len && lf[-1] == '\r')
+			line.len--;
+		if (!tl_multiline_next(lines->multiline, &state, line, rest))
 			return true;
-		newline = next;
+		p = rest.data;
 	}
 	return false;
 }
 
-/* Whether the bytes of this call came out of a stdio buffer that mixes several writers' lines. Of a call of several chunks the
- * end is not known yet: it counts as unterminated, because a wrong id is worse than none. */
-static bool is_batched(const struct tl_lines *lines, struct call *call, const char *data, const struct tl_slot *own)
+/* Whether the call is more than one record: lines that continue neither one another nor what waits of their unit. A logger
+ * writes one record a call; several in one are a buffer's, and a buffer does not tell whose they are. CPython flushes at
+ * the end of a print, so that its writes have no telling size. `shared`: they would join the process's block. */
+static bool has_records(struct tl_lines *lines, const struct call *call, const char *data, struct tl_slot *own,
+			bool shared)
+{
+	const struct tl_slot *before = call->first && call->group->full ? call->group->full : own;
+	const char *end = data + call->event->h.len, *lf = memchr(data, '\n', call->event->h.len);
+	struct tl_slot *block;
+	struct tl_span line, rest;
+	uint8_t state;
+	bool inside;
+
+	if (!lf || !lines->joins)
+		return lf && (lf + 1 < end || call->more);
+	if (lf + 1 == end && call->first)
+		return false;
+	block = tl_find_join(lines, call->group, shared ? 0 : call->key);
+	/* The block's last line is of an earlier chunk of this call. */
+	inside = !call->first && block && (!own || own->line.time_ns == block->line.end_ns);
+	line = first_line(lines, before, (struct tl_span){ data, (size_t)(lf - data) });
+	rest = (struct tl_span){ lf + 1, (size_t)(end - lf - 1) };
+	state = block ? block->line.rule : 0;
+	if (!block || !tl_multiline_next(lines->multiline, &state, line, rest)) {
+		if (inside) {
+			block->line.flags |= TL_LINE_BATCHED;
+			return true;
+		}
+		state = tl_multiline_start(lines->multiline, line);
+	}
+	return records_behind(lines, call, state, lf + 1, end);
+}
+
+/* Whose bytes these are, if a stdio buffer may have mixed several writers' lines: call->batched; whether the call looks like
+ * the flush of one: call->buffered. Of a call of several chunks the end is not known yet: it counts as unterminated, because
+ * a wrong id is worse than none. */
+static void judge(struct tl_lines *lines, struct call *call, const char *data, struct tl_slot *own)
 {
 	const struct tl_ev_log *event = call->event;
 	struct tl_group *group = call->group;
 	size_t last = event->h.len - 1;
-	bool batched = false, records = !group->stream->messages && has_records(lines, data, event->h.len);
+	uint8_t before = own ? own->line.flags : 0;
+	bool buffered = false, batched = false, records = false;
 
 	if (is_buffer_size(event->call_len))
-		batched = call->more || !call->first || data[last] != '\n';
-	if (call->first && group->full && !batched)
-		batched = call->more || memchr(data, '\n', last);
+		buffered = call->more || !call->first || data[last] != '\n';
+	if (call->first && group->full && !buffered)
+		buffered = call->more || memchr(data, '\n', last);
 	/* Behind a hole nobody knows how the call began. */
-	if (!call->first)
-		batched |= group->stream->mark || (own && own->line.flags & TL_LINE_BATCHED);
-	call->buffered = batched || (records && event->call_len >= BUFFER_LEAST);
+	if (!call->first) {
+		buffered |= group->stream->mark || before & TL_LINE_BUFFERED;
+		batched = group->stream->mark || before & TL_LINE_BATCHED;
+	}
+	if (!batched)
+		records = has_records(lines, call, data, own, buffered || before & (TL_LINE_BUFFERED | TL_LINE_SHARED));
 	/* Once seen, a later write of a single line may be another thread's too. Go has no buffer unless its program makes one. */
-	if (records && (event->h.unit_kind == TL_UNIT_THREAD || event->call_len >= BUFFER_LEAST))
-		group->mixed = true;
-	return batched || records || group->mixed;
+	if (records && (event->h.unit_kind == TL_UNIT_THREAD || event->call_len >= BUFFER_LEAST) && !group->mixed)
+		tl_group_mix(lines, group, &call->writer);
+	if (records && event->call_len >= BUFFER_LEAST)
+		buffered = group->stream->batched = true;
+	call->buffered = buffered;
+	call->batched = batched || buffered || records || group->mixed;
 }
 
 /* The call writes the line's first byte. */
@@ -317,7 +374,7 @@ static void cut_lines(struct tl_lines *lines, const struct call *call, struct tl
 	if (!slot && call->batched && call->more) {
 		slot = begin(lines, call);
 		if (slot)
-			slot->line.flags |= TL_LINE_BATCHED;
+			slot->line.flags |= TL_LINE_BATCHED | (call->buffered ? TL_LINE_BUFFERED : 0);
 	}
 	if (slot)
 		park_open(lines, call, slot);
@@ -387,7 +444,7 @@ void tl_lines_bytes(struct tl_lines *lines, struct tl_stream_info *stream, const
 			tl_slot_end(lines, own);
 		take_message(lines, &call, take_continued(lines, &call, call.first ? NULL : own), data, offset);
 	} else {
-		call.batched = is_batched(lines, &call, data, own);
+		judge(lines, &call, data, own);
 		cut_lines(lines, &call, take_continued(lines, &call, own), data, offset);
 	}
 	tl_lines_bound(lines);

@@ -57,7 +57,7 @@ static bool merge(struct tl_line *block, const struct tl_line *line)
 	tl_buf_add(&block->bytes, line->bytes.data, line->bytes.len);
 	for (uint32_t i = 0; i < line->n_extents; i++)
 		(void)tl_extent_add(block, line->extents[i].from, line->extents[i].to);
-	block->flags |= TL_LINE_JOINED | (line->flags & (TL_LINE_BATCHED | TL_LINE_SHARED | TL_LINE_PARTIAL));
+	block->flags |= TL_LINE_JOINED | (line->flags & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED | TL_LINE_PARTIAL));
 	if (tl_writer_key(&block->writer) != tl_writer_key(&line->writer))
 		block->flags |= TL_LINE_SHARED;
 	block->end_ns = line->end_ns;

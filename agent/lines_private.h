@@ -18,6 +18,7 @@ enum tl_park {
 	TL_PARK_JOIN, /* complete, waits for a continuation */
 	TL_PARK_MARK, /* empty: a hole was before the stream's next byte, whose line is a partial one */
 	TL_PARK_HELD, /* handed to `ready` and not finished yet */
+	TL_PARK_MIXED, /* empty: tells a restart that its group is mixed; lives as long as the process is known */
 	TL_PARKS
 };
 
@@ -49,12 +50,12 @@ struct tl_group {
 	struct tl_stream_lines *stream;
 	struct tl_slot *full;    /* parked TL_PARK_FULL */
 	struct tl_slot *joint;   /* joining, of the process: lines out of shared buffers */
+	struct tl_slot *mixed;   /* parked TL_PARK_MIXED: a write of several records was seen, its threads share a buffer */
 	struct tl_slot *first, *last;                /* what waits */
 	struct tl_group *stream_next, *stream_prev;  /* of the same stream */
 	struct tl_group *proc_next, *proc_prev;      /* of the same process */
 	struct tl_group *idle_next, *idle_prev;      /* while nothing waits */
 	bool idle;
-	bool mixed;              /* a write of several records was seen: its threads share a buffer */
 };
 
 struct tl_stream_lines {
@@ -92,12 +93,13 @@ struct tl_lines {
 	struct tl_slot *handing;       /* is with `ready` right now */
 	uint64_t next_id;
 	uint64_t now_ns;               /* of the newest event */
-	uint64_t n_parked, n_marks, bytes; /* n_parked counts the marks too */
+	uint64_t n_parked, n_marks, bytes; /* n_parked counts the marks too, TL_PARK_MIXED is in none */
 	struct tl_id_list ended;       /* saved lines that are finished: for the next frame */
 	bool state_lost;               /* an end could not be remembered: the next frame must fail */
 	struct tl_lines_usage usage;
 	struct tl_map *recovering;     /* id -> struct tl_slot *; NULL when not */
 	struct tl_id_list resume;      /* recovered ids that are held */
+	struct tl_buf scratch;         /* a line's text, while it is looked at */
 };
 
 /* --- lines_join.c --- */

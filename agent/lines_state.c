@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of the lines a restart needs. Everything that steers assembly is in the line itself: its stage, the block's state (rule),
  * who wrote last, and two bits that only the saved flags have. A mark is an open line without extents
- * and without a writer.
+ * and without a writer; that a group is mixed is one with a writer and SAVED_FULL.
  *
  * Frames are read one after another; within a frame (and a checkpoint in front of it) a line may be told that an earlier
  * entry has ended already, or that a checkpoint holds more of: then the bytes behind `from_len` are put there again, and
@@ -11,13 +11,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SAVED_FULL 0x40 /* parked TL_PARK_FULL */
+#define SAVED_FULL 0x40 /* parked TL_PARK_FULL; without extents: TL_PARK_MIXED */
 #define SAVED_REST 0x80 /* tl_slot.rest */
 
 static void save_line(struct tl_lines *lines, struct tl_frame *frame, struct tl_slot *slot, bool all)
 {
 	struct tl_line *line = &slot->line;
 	size_t from = all || !line->saved ? 0 : line->saved_len;
+	bool is_full = slot->park == TL_PARK_FULL || slot->park == TL_PARK_MIXED;
 	struct tl_state_line state;
 
 	/* The padding of writers goes to disk too. */
@@ -30,7 +31,7 @@ static void save_line(struct tl_lines *lines, struct tl_frame *frame, struct tl_
 	state.from_len = from;
 	state.lost_gen = line->lost_gen;
 	state.stage = line->stage;
-	state.flags = (uint8_t)(line->flags | (slot->park == TL_PARK_FULL ? SAVED_FULL : 0) | (slot->rest ? SAVED_REST : 0));
+	state.flags = (uint8_t)(line->flags | (is_full ? SAVED_FULL : 0) | (slot->rest ? SAVED_REST : 0));
 	state.rule = line->rule;
 	state.stderr_ = line->stderr_;
 	state.n_extents = line->n_extents;
@@ -116,8 +117,10 @@ static void take_state(struct tl_slot *slot, const struct tl_state_line *state)
 		slot->key = TL_PARK_HELD;
 	else if (!state->n_extents && !state->last.tgid)
 		slot->key = TL_PARK_MARK;
+	else if (state->flags & SAVED_FULL)
+		slot->key = state->n_extents ? TL_PARK_FULL : TL_PARK_MIXED;
 	else
-		slot->key = state->flags & SAVED_FULL ? TL_PARK_FULL : TL_PARK_OPEN;
+		slot->key = TL_PARK_OPEN;
 }
 
 static int recover_line(struct tl_lines *lines, struct tl_span data)
@@ -200,7 +203,7 @@ static bool put_back(struct tl_lines *lines, struct tl_slot *slot)
 		return false;
 	if (park == TL_PARK_HELD && !tl_id_list_add(&lines->resume, line->id))
 		lines->state_lost = true;
-	slot->stream->batched |= (line->flags & TL_LINE_BATCHED) != 0;
+	slot->stream->batched |= (line->flags & TL_LINE_BUFFERED) != 0;
 	line->saved = true;
 	line->saved_len = line->bytes.len;
 	tl_slot_clean(lines, slot);

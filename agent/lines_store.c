@@ -213,6 +213,10 @@ static bool file_slot(struct tl_lines *lines, struct tl_slot *slot, struct tl_sl
 	}
 	if (slot->park == TL_PARK_HELD)
 		return true;
+	if (slot->park == TL_PARK_MIXED) {
+		slot->group->mixed = to;
+		return true;
+	}
 	if (slot->park == TL_PARK_FULL) {
 		slot->group->full = to;
 		return true;
@@ -280,7 +284,7 @@ bool tl_slot_park(struct tl_lines *lines, struct tl_slot *slot, enum tl_park par
 	list->tail = line;
 	slot->counted = line->bytes.len;
 	lines->bytes += slot->counted;
-	lines->n_parked++;
+	lines->n_parked += park != TL_PARK_MIXED;
 	lines->n_marks += park == TL_PARK_MARK;
 	make_dirty(lines, slot);
 	return true;
@@ -304,7 +308,7 @@ void tl_slot_take(struct tl_lines *lines, struct tl_slot *slot)
 		list->head = line->next;
 	line->next = line->prev = NULL;
 	lines->bytes -= slot->counted;
-	lines->n_parked--;
+	lines->n_parked -= slot->park != TL_PARK_MIXED;
 	lines->n_marks -= slot->park == TL_PARK_MARK;
 	slot->park = TL_PARK_NONE;
 }
@@ -364,10 +368,37 @@ static void proc_unlink(struct tl_lines *lines, struct tl_group *group)
 		tl_map_del(lines->procs, &key);
 }
 
+void tl_group_mix(struct tl_lines *lines, struct tl_group *group, const struct tl_writer *writer)
+{
+	struct tl_slot *slot = tl_slot_new(lines);
+
+	if (!slot)
+		return;
+	slot->line.stream = group->stream->number;
+	slot->line.writer = slot->last = *writer;
+	slot->line.time_ns = slot->line.end_ns = lines->now_ns;
+	slot->line.lost_gen = 0;
+	slot->line.stderr_ = false;
+	slot->stream = group->stream;
+	slot->group = group;
+	(void)tl_slot_park(lines, slot, TL_PARK_MIXED);
+}
+
+void tl_group_unmix(struct tl_lines *lines, struct tl_group *group)
+{
+	struct tl_slot *slot = group->mixed;
+
+	if (!slot)
+		return;
+	tl_slot_take(lines, slot);
+	tl_slot_free(lines, slot);
+}
+
 static void group_free(struct tl_lines *lines, struct tl_group *group)
 {
 	struct tl_stream_lines *stream = group->stream;
 
+	tl_group_unmix(lines, group);
 	idle_remove(lines, group);
 	proc_unlink(lines, group);
 	if (group->stream_next)

@@ -26,6 +26,10 @@ struct tl_slot *tl_find_join(struct tl_lines *lines, struct tl_group *group, uin
 struct tl_stream_lines *tl_stream_lines_get(struct tl_lines *lines, uint64_t number);
 struct tl_group *tl_group_get(struct tl_lines *lines, uint64_t stream, uint32_t tgid, uint64_t start_ns);
 struct tl_group *tl_group_first(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns);
+/* The group is mixed from now on, for restarts too; without memory until it is tried again. Not if it is already. */
+void tl_group_mix(struct tl_lines *lines, struct tl_group *group, const struct tl_writer *writer);
+/* Forgets it. */
+void tl_group_unmix(struct tl_lines *lines, struct tl_group *group);
 /* Frees a stream that nothing refers to. */
 void tl_stream_lines_drop(struct tl_lines *lines, struct tl_stream_lines *stream);
 
@@ -42,7 +46,7 @@ static inline uint64_t tl_writer_key(const struct tl_writer *writer)
 /* Lines out of shared buffers are in the process's order, whichever thread flushed them: key 0 is the group's joint. */
 static inline uint64_t tl_join_key(const struct tl_slot *slot)
 {
-	return slot->line.flags & (TL_LINE_BATCHED | TL_LINE_SHARED) ? 0 : tl_writer_key(&slot->line.writer);
+	return slot->line.flags & (TL_LINE_BUFFERED | TL_LINE_SHARED) ? 0 : tl_writer_key(&slot->line.writer);
 }
 
 #endif

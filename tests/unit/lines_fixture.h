@@ -172,6 +172,17 @@ static inline void bed_full(struct bed *bed, uint32_t tid, const char *head, siz
 	free(data);
 }
 
+/* A write of `len` bytes without a newline: `head`, then x. */
+static inline void bed_full_line(struct bed *bed, uint32_t tid, const char *head, size_t len)
+{
+	char *data = malloc(len);
+
+	memset(data, 'x', len);
+	memcpy(data, head, strlen(head));
+	bed_write(bed, 0, 100, tid, data, len);
+	free(data);
+}
+
 /* The next line that came out has this text and these flags. */
 #define assert_line(bed, i, text, want)                                    \
 	do {                                                               \

@@ -34,7 +34,8 @@ struct model {
 	size_t n_open, n_out, cap_open, cap_out;
 	uint64_t offset[MODEL_STREAMS];
 	bool after_hole[MODEL_STREAMS];
-	struct { bool on; uint32_t tgid; uint64_t start_ns, end_ns; } call[MODEL_STREAMS][64]; /* by tid: batched, goes on */
+	struct { uint8_t flags; uint32_t tgid; uint64_t start_ns, end_ns; } call[MODEL_STREAMS][64]; /* by tid: of one that goes on */
+	uint64_t mixed[MODEL_STREAMS][8]; /* by tgid: start_ns of the process that is mixed */
 	uint64_t hole_bytes;
 };
 
@@ -95,7 +96,7 @@ static inline void model_split(struct model *m, struct model_line *line, const s
 	memcpy(rest.offsets, line->offsets + cut, rest.n * sizeof(rest.offsets[0]));
 	if (cut < line->len_before) {
 		rest.len_before = line->len_before - cut;
-		rest.flags = rest.flags_before = line->flags_before & (TL_LINE_BATCHED | TL_LINE_SHARED);
+		rest.flags = rest.flags_before = line->flags_before & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 		rest.tid = line->last_tid;
 	}
 	if (cut <= line->len_before)
@@ -138,22 +139,36 @@ static inline void model_hole(struct model *m, unsigned stream, uint64_t bytes)
 	m->after_hole[stream] = true;
 }
 
-static inline bool model_batched(struct model *m, unsigned stream, const struct tl_ev_log *e, const char *data, bool own_is)
+/* What the event says of its lines. All writers are threads, so that any call of two lines mixes its process for good. */
+static inline uint8_t model_flags(struct model *m, unsigned stream, const struct tl_ev_log *e, const char *data, uint8_t own)
 {
 	bool first = e->call_off == 0, more = e->h.flags & TL_EVF_MORE, ends = data[e->h.len - 1] == '\n';
-	bool several = more || memchr(data, '\n', e->h.len - 1), batched;
+	bool inner = false, full = first && model_find(m, stream, &e->h, true) < m->n_open;
+	uint64_t *mixed = &m->mixed[stream][e->h.tgid % 8];
 	__auto_type call = &m->call[stream][e->h.tid];
+	uint8_t before = first ? 0 : own | call->flags, flags = 0;
 
-	batched = model_buffer_size(e->call_len) && (more || !first || !ends);
-	if (first)
-		batched |= several && model_find(m, stream, &e->h, true) < m->n_open;
-	else
-		batched |= own_is || call->on || m->after_hole[stream];
-	call->on = batched && more;
+	for (uint32_t i = 0; i + 1 < e->h.len; i++)
+		inner |= data[i] == '\n';
+	if (!first && m->after_hole[stream])
+		flags = TL_LINE_BATCHED | TL_LINE_BUFFERED;
+	else if (before & TL_LINE_BATCHED)
+		flags = before & (TL_LINE_BATCHED | TL_LINE_BUFFERED);
+	else if (inner || (ends && more)) {
+		*mixed = e->h.start_ns;
+		flags = TL_LINE_BATCHED | (e->call_len >= 1024 ? TL_LINE_BUFFERED : 0);
+	}
+	if (model_buffer_size(e->call_len) && (more || !first || !ends))
+		flags |= TL_LINE_BATCHED | TL_LINE_BUFFERED;
+	if (full && (more || inner))
+		flags |= TL_LINE_BATCHED | TL_LINE_BUFFERED;
+	if (*mixed == e->h.start_ns)
+		flags |= TL_LINE_BATCHED;
+	call->flags = more ? flags : 0;
 	call->tgid = e->h.tgid;
 	call->start_ns = e->h.start_ns;
 	call->end_ns = e->h.time_ns;
-	return batched;
+	return flags;
 }
 
 static inline void model_keep(struct model *m, struct model_line *line, const struct tl_ev_log *e)
@@ -181,14 +196,15 @@ static inline void model_keep(struct model *m, struct model_line *line, const st
 
 static inline void model_log(struct model *m, unsigned stream, const struct tl_ev_log *e, const char *data, uint64_t hole)
 {
-	bool first = e->call_off == 0, has = false, batched;
+	bool first = e->call_off == 0, has = false;
+	uint8_t flags;
 	struct model_line line;
 	size_t own, i;
 
 	if (hole)
 		model_hole(m, stream, hole);
 	own = model_find(m, stream, &e->h, false);
-	batched = model_batched(m, stream, e, data, own < m->n_open && m->open[own].flags & TL_LINE_BATCHED);
+	flags = model_flags(m, stream, e, data, own < m->n_open ? m->open[own].flags : 0);
 	i = first ? model_find(m, stream, &e->h, true) : m->n_open;
 	if (i == m->n_open)
 		i = own;
@@ -206,7 +222,6 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 	}
 	for (i = 0; i < e->h.len; i++) {
 		uint64_t at = m->offset[stream]++;
-		uint8_t flags = batched ? TL_LINE_BATCHED : 0;
 		bool crlf = data[i] == '\r' && i + 1 < e->h.len && data[i + 1] == '\n';
 
 		if (!has)
@@ -236,7 +251,7 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 	if (!has) {
 		/* What the thread left open before this call is not what its next chunk goes on with. */
 		i = model_find(m, stream, &e->h, false);
-		if (batched && e->h.flags & TL_EVF_MORE && i < m->n_open)
+		if (flags && e->h.flags & TL_EVF_MORE && i < m->n_open)
 			model_end_open(m, i);
 		return;
 	}
@@ -247,9 +262,12 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 static inline void model_exit(struct model *m, uint32_t tgid, uint64_t start_ns)
 {
 	for (unsigned s = 0; s < MODEL_STREAMS; s++)
+		if (m->mixed[s][tgid % 8] == start_ns)
+			m->mixed[s][tgid % 8] = 0;
+	for (unsigned s = 0; s < MODEL_STREAMS; s++)
 		for (unsigned tid = 0; tid < 64; tid++)
 			if (m->call[s][tid].tgid == tgid && m->call[s][tid].start_ns == start_ns)
-				m->call[s][tid].on = false;
+				m->call[s][tid].flags = 0;
 	for (size_t i = 0; i < m->n_open;)
 		if (m->open[i].tgid == tgid && m->open[i].start_ns == start_ns)
 			model_end_open(m, i);
@@ -262,7 +280,7 @@ static inline void model_tick(struct model *m, uint64_t now)
 	for (unsigned s = 0; s < MODEL_STREAMS; s++)
 		for (unsigned tid = 0; tid < 64; tid++)
 			if (m->call[s][tid].end_ns + m->partial_ns <= now)
-				m->call[s][tid].on = false;
+				m->call[s][tid].flags = 0;
 	for (size_t i = 0; i < m->n_open;)
 		if (m->open[i].end_ns + m->partial_ns * (m->open[i].full ? 30 : 1) <= now)
 			model_end_open(m, i);

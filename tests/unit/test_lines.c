@@ -29,10 +29,10 @@ static void lines_of_one_write_come_out_at_once_with_their_extents(void **state)
 	(void)state;
 	bed_puts(&bed, 1, "one\ntwo\r\n\nthree\n");
 	assert_int_equal(bed.n, 4);
-	assert_line(&bed, 0, "one", 0);
-	assert_line(&bed, 1, "two", 0);
-	assert_line(&bed, 2, "", 0);
-	assert_line(&bed, 3, "three", 0);
+	assert_line(&bed, 0, "one", TL_LINE_BATCHED);
+	assert_line(&bed, 1, "two", TL_LINE_BATCHED);
+	assert_line(&bed, 2, "", TL_LINE_BATCHED);
+	assert_line(&bed, 3, "three", TL_LINE_BATCHED);
 	assert_int_equal(bed.got[1].extents[0].from, 4);
 	assert_int_equal(bed.got[1].extents[0].to, 9);
 	assert_int_equal(bed.got[2].extents[0].from, 9);
@@ -69,11 +69,11 @@ static void a_full_buffer_is_continued_by_whichever_thread_flushes_next(void **s
 		bed_full(&bed, 1, "begin", sizes[i]);
 		bed_puts(&bed, 2, "END\nnext\n");
 		assert_true(bed.n > 2);
-		assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED);
-		assert_int_equal(bed.got[bed.n - 2].flags, TL_LINE_BATCHED | TL_LINE_SHARED);
+		assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
+		assert_int_equal(bed.got[bed.n - 2].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 		assert_non_null(strstr(bed.got[bed.n - 2].body, "xEND"));
 		assert_int_equal(bed.got[bed.n - 2].writer.tid, 1);
-		assert_line(&bed, bed.n - 1, "next", TL_LINE_BATCHED);
+		assert_line(&bed, bed.n - 1, "next", TL_LINE_BATCHED | TL_LINE_BUFFERED);
 	}
 	assert_true(tl_lines_batched(bed.lines, 1));
 	assert_false(tl_lines_batched(bed.lines, 2));
@@ -82,8 +82,7 @@ static void a_full_buffer_is_continued_by_whichever_thread_flushes_next(void **s
 static void a_write_of_another_size_is_no_full_buffer(void **state)
 {
 	(void)state;
-	bed_full(&bed, 1, "begin", 4095);
-	bed_forget(&bed);
+	bed_full_line(&bed, 1, "begin", 4095);
 	bed_puts(&bed, 2, "other\n");
 	bed_puts(&bed, 1, "END\n");
 	assert_int_equal(bed.n, 2);
@@ -98,13 +97,95 @@ static void a_buffer_size_that_ends_in_a_newline_is_no_full_buffer(void **state)
 
 	(void)state;
 	memset(data, 'y', sizeof(data));
-	data[100] = data[4095] = '\n';
+	data[4095] = '\n';
 	bed_write(&bed, 0, 100, 1, data, sizeof(data));
-	bed_puts(&bed, 2, "a\nb\n");
-	assert_int_equal(bed.n, 4);
+	bed_puts(&bed, 2, "a\n");
+	assert_int_equal(bed.n, 2);
 	for (size_t i = 0; i < bed.n; i++)
 		assert_int_equal(bed.got[i].flags, 0);
 	assert_false(tl_lines_batched(bed.lines, 1));
+}
+
+/* `len` bytes of print()ed lines; the last byte is a newline. */
+static void flush_lines(uint32_t tid, size_t len)
+{
+	char *data = malloc(len);
+
+	memset(data, 'p', len);
+	for (size_t i = 40; i < len; i += 41)
+		data[i] = '\n';
+	data[len - 1] = '\n';
+	bed_write(&bed, 0, 100, tid, data, len);
+	free(data);
+}
+
+/* It flushes at the end of the print that fills it, so that its sizes tell nothing. */
+static void a_python_flush_of_many_lines_is_batched(void **state)
+{
+	(void)state;
+	for (size_t len = 8175; len <= 8191; len++) {
+		bed_forget(&bed);
+		flush_lines(1, len);
+		assert_true(bed.n >= 199);
+		for (size_t i = 0; i < bed.n; i++)
+			assert_int_equal(bed.got[i].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
+	}
+	assert_true(tl_lines_batched(bed.lines, 1));
+	assert_false(tl_lines_batched(bed.lines, 2));
+}
+
+static void after_a_mixed_write_single_lines_of_the_process_are_batched_too(void **state)
+{
+	(void)state;
+	bed_puts(&bed, 1, "alone\n");
+	bed_puts(&bed, 2, "half ");
+	bed_puts(&bed, 1, "two\nin one\n");
+	bed_puts(&bed, 2, "line\n");
+	bed_puts(&bed, 3, "single\n");
+	bed_write(&bed, 0, 200, 200, "another process\n", 16);
+	bed_write(&bed, 1, 100, 1, "another stream\n", 15);
+	assert_int_equal(bed.n, 7);
+	assert_line(&bed, 0, "alone", 0);
+	assert_line(&bed, 1, "two", TL_LINE_BATCHED);
+	assert_line(&bed, 2, "in one", TL_LINE_BATCHED);
+	assert_line(&bed, 3, "half line", TL_LINE_BATCHED);
+	assert_line(&bed, 4, "single", TL_LINE_BATCHED);
+	assert_line(&bed, 5, "another process", 0);
+	assert_line(&bed, 6, "another stream", 0);
+	tl_lines_exit(bed.lines, 100, 100000);
+	bed_puts(&bed, 3, "its end forgets it\n");
+	assert_line(&bed, 7, "its end forgets it", 0);
+}
+
+static void put_goroutine(uint64_t unit, const char *data, size_t len)
+{
+	struct tl_ev_log event = bed_call(&bed, 100, 1, len);
+
+	event.h.unit_kind = TL_UNIT_GOROUTINE;
+	event.h.unit = unit;
+	bed_event(&bed, 0, &event, data);
+}
+
+/* A bufio.Writer is the program's own; fmt.Print of two lines is one goroutine's. */
+static void goroutines_small_multi_line_writes_do_not_stick(void **state)
+{
+	char large[1024];
+
+	(void)state;
+	put_goroutine(7, "one\ntwo\n", 8);
+	put_goroutine(7, "three\n", 6);
+	assert_line(&bed, 1, "two", TL_LINE_BATCHED);
+	assert_line(&bed, 2, "three", 0);
+	memset(large, 'y', sizeof(large));
+	large[1000] = large[1022] = '\n';
+	put_goroutine(8, large, 1023);
+	put_goroutine(7, "four\n", 5);
+	assert_line(&bed, 5, "four", 0);
+	large[1023] = '\n';
+	put_goroutine(8, large, 1024);
+	put_goroutine(7, "five\n", 5);
+	assert_int_equal(bed.got[6].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
+	assert_line(&bed, 9, "five", TL_LINE_BATCHED);
 }
 
 /* The whole text of 8 threads goes through one buffer of 4096 bytes; whichever thread fills it flushes it. */
@@ -149,7 +230,7 @@ static void chunks_of_one_call_hold_together_between_other_writers(void **state)
 	bed_event(&bed, 0, &first, "chunk ");
 	bed_puts(&bed, 2, "other\n");
 	bed_event(&bed, 0, &second, "one tw");
-	bed_full(&bed, 3, "a full buffer", 1024);
+	bed_full_line(&bed, 3, "a full buffer", 1024);
 	bed_event(&bed, 0, &third, "o three\n");
 	assert_line(&bed, 0, "other", 0);
 	assert_line(&bed, bed.n - 1, "chunk one two three", 0);
@@ -176,8 +257,8 @@ static void a_full_buffer_of_several_chunks_is_seen_by_the_calls_length(void **s
 	before = bed.n;
 	bed_puts(&bed, 2, "!\n");
 	assert_int_equal(bed.n, before + 1);
-	assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED);
-	assert_int_equal(bed.got[before].flags, TL_LINE_BATCHED | TL_LINE_SHARED);
+	assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
+	assert_int_equal(bed.got[before].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 }
 
 static void forked_children_on_one_pipe_are_told_apart(void **state)
@@ -216,7 +297,8 @@ static void crlf_split_over_two_writes_is_cut(void **state)
 {
 	(void)state;
 	bed_puts(&bed, 1, "split\r");
-	bed_puts(&bed, 1, "\nmid\rdle\n");
+	bed_puts(&bed, 1, "\n");
+	bed_puts(&bed, 1, "mid\rdle\n");
 	bed_puts(&bed, 1, "\r");
 	bed_puts(&bed, 1, "\n");
 	assert_int_equal(bed.n, 3);
@@ -244,7 +326,8 @@ static void a_hole_ends_what_was_open_and_the_next_line_is_partial(void **state)
 	assert_line(&bed, 0, "before", TL_LINE_PARTIAL);
 	assert_line(&bed, 1, "other", TL_LINE_PARTIAL);
 	bed.offset[0] += 50;
-	bed_puts(&bed, 3, "end of a lost line\nwhole\n");
+	bed_puts(&bed, 3, "end of a lost line\n");
+	bed_puts(&bed, 3, "whole\n");
 	assert_int_equal(bed.n, 4);
 	assert_line(&bed, 2, "end of a lost line", TL_LINE_PARTIAL);
 	assert_line(&bed, 3, "whole", 0);
@@ -346,7 +429,7 @@ static void the_rest_of_a_full_buffer_is_waited_for_longer(void **state)
 	assert_int_equal(bed.n, 0);
 	tl_lines_tick(bed.lines, then + 30000 * MS);
 	assert_int_equal(bed.n, 1);
-	assert_int_equal(bed.got[0].flags, TL_LINE_PARTIAL | TL_LINE_BATCHED);
+	assert_int_equal(bed.got[0].flags, TL_LINE_PARTIAL | TL_LINE_BATCHED | TL_LINE_BUFFERED);
 }
 
 static void an_exit_ends_the_lines_of_its_process_only(void **state)
@@ -425,7 +508,8 @@ static void a_held_line_lives_until_it_is_finished(void **state)
 
 	(void)state;
 	bed.hold = true;
-	bed_puts(&bed, 1, "one\ntwo\n");
+	bed_puts(&bed, 1, "one\n");
+	bed_puts(&bed, 1, "two\n");
 	tl_lines_usage(bed.lines, &usage);
 	assert_int_equal(usage.open, 2);
 	assert_int_equal(tl_lines_tick(bed.lines, UINT64_MAX - 1), UINT64_MAX);
@@ -487,6 +571,9 @@ int main(void)
 		TEST(a_full_buffer_is_continued_by_whichever_thread_flushes_next),
 		TEST(a_write_of_another_size_is_no_full_buffer),
 		TEST(a_buffer_size_that_ends_in_a_newline_is_no_full_buffer),
+		TEST(a_python_flush_of_many_lines_is_batched),
+		TEST(after_a_mixed_write_single_lines_of_the_process_are_batched_too),
+		TEST(goroutines_small_multi_line_writes_do_not_stick),
 		TEST(eight_threads_on_one_stdio_buffer_keep_every_line_whole),
 		TEST(chunks_of_one_call_hold_together_between_other_writers),
 		TEST(a_full_buffer_of_several_chunks_is_seen_by_the_calls_length),

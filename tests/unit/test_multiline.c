@@ -223,9 +223,9 @@ static void a_unit_keeps_its_order_between_buffered_and_direct_writes(void **sta
 	bed_forget(&bed);
 	bed_puts(&bed, 2, "other\n");
 	bed_puts(&bed, 1, "direct\n");
-	assert_line(&bed, 0, "other", 0);
-	assert_line(&bed, 1, "ERROR buffered", TL_LINE_BATCHED);
-	assert_line(&bed, 2, "direct", 0);
+	assert_line(&bed, 0, "other", TL_LINE_BATCHED);
+	assert_line(&bed, 1, "ERROR buffered", TL_LINE_BATCHED | TL_LINE_BUFFERED);
+	assert_line(&bed, 2, "direct", TL_LINE_BATCHED);
 }
 
 static void traces_of_two_threads_do_not_mix(void **state)
@@ -257,8 +257,106 @@ static void a_trace_goes_on_over_a_full_buffers_end(void **state)
 	assert_int_equal(bed.n, 3 - 1);
 	assert_non_null(strstr(bed.got[0].body, "x\na.b.MyException: no\n\tat a.B.c(B.java:1)\n\tat a.B."));
 	assert_non_null(strstr(bed.got[0].body, "(B.java:2)"));
-	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED | TL_LINE_SHARED);
-	assert_line(&bed, 1, "next", TL_LINE_BATCHED);
+	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+	assert_line(&bed, 1, "next", TL_LINE_BATCHED | TL_LINE_BUFFERED);
+}
+
+static void a_trace_in_one_write_is_not_batched(void **state)
+{
+	static const char *const traces[] = {
+		"java.io.IOException: x\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)\nCaused by: a.C: y\n\t... 2 more",
+		"Traceback (most recent call last):\r\n  File \"a.py\", line 1\r\nKeyError: 1\r\n\r\n"
+		"During handling of the above exception, another exception occurred:\r\n\r\n"
+		"Traceback (most recent call last):\r\n  File \"a.py\", line 3\r\nValueError: b\r",
+		"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    1/0\nKeyError: 'a'\n\n"
+		"During handling of the above exception, another exception occurred:\n\n"
+		"Traceback (most recent call last):\n  File \"a.py\", line 3, in f\nValueError: b",
+		"2026/01/02 http: panic serving 127.0.0.1: x\ngoroutine 6 [running]:\nmain.f()\n\t/a.go:1 +0x1",
+	};
+	char text[400];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(text, sizeof(text), "%s\n", traces[i]);
+		bed_forget(&bed);
+		bed_puts(&bed, 1, text);
+		bed_puts(&bed, 1, "next\n");
+		bed_puts(&bed, 2, "other\n");
+		assert_int_equal(bed.n, 3);
+		assert_int_equal(bed.got[0].flags, TL_LINE_JOINED);
+		assert_line(&bed, 1, "next", 0);
+		assert_line(&bed, 2, "other", 0);
+	}
+	bed_puts(&bed, 1, "java.io.IOException: x\n\tat a.B.c(B.java:1)\nplain\n");
+	assert_int_equal(bed.got[3].flags, TL_LINE_JOINED | TL_LINE_BATCHED);
+	assert_line(&bed, 4, "plain", TL_LINE_BATCHED);
+}
+
+/* print() to sys.stderr writes a frame with its source line at once; and a write may begin in mid-line. */
+static void lines_that_continue_the_waiting_trace_in_one_write_are_not_batched(void **state)
+{
+	(void)state;
+	bed_puts(&bed, 1, "Traceback (most recent call last):\n");
+	bed_puts(&bed, 1, "  File \"a.py\", line 1, in f\n    g()\n");
+	bed_puts(&bed, 1, "  File \"a.py\", ");
+	bed_puts(&bed, 2, "other\n");
+	bed_puts(&bed, 1, "line 2, in g\n    1/0\n");
+	bed_puts(&bed, 1, "ZeroDivisionError: division by zero\n");
+	bed_puts(&bed, 1, "next\n");
+	assert_int_equal(bed.n, 3);
+	assert_line(&bed, 0, "other", 0);
+	assert_int_equal(bed.got[1].flags, TL_LINE_JOINED);
+	assert_line(&bed, 2, "next", 0);
+}
+
+/* `text` as one call whose first chunk is of `cut` bytes. */
+static void put_chunks(const char *text, size_t cut)
+{
+	struct tl_ev_log event = bed_call(&bed, 100, 1, cut);
+
+	event.call_len = (uint32_t)strlen(text);
+	event.h.flags |= TL_EVF_MORE;
+	bed_event(&bed, 0, &event, text);
+	event = bed_call(&bed, 100, 1, strlen(text) - cut);
+	event.call_len = (uint32_t)strlen(text);
+	event.call_off = (uint32_t)cut;
+	event.h.flags = TL_EVF_STDOUT;
+	bed_event(&bed, 0, &event, text + cut);
+}
+
+static void a_trace_in_chunks_is_not_batched_and_two_records_in_chunks_are(void **state)
+{
+	static const char trace[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    1/0\nE: x\n";
+	static const char two[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nE: x\nplain text\n";
+	static const char plain[] = "plain text\n[2] plain text\n";
+
+	(void)state;
+	for (size_t cut = 1; cut + 1 < sizeof(trace); cut++) {
+		bed_forget(&bed);
+		put_chunks(trace, cut);
+		bed_puts(&bed, 1, "next\n");
+		assert_int_equal(bed.n, 2);
+		assert_int_equal(bed.got[0].flags, TL_LINE_JOINED);
+		assert_line(&bed, 1, "next", 0);
+	}
+	for (size_t cut = 1; cut + 1 < sizeof(two); cut++) {
+		bed_done(&bed);
+		open_with("auto", NULL, 0);
+		put_chunks(two, cut);
+		bed_puts(&bed, 2, "next\n");
+		assert_int_equal(bed.n, 3);
+		assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED);
+		assert_line(&bed, 1, "plain text", TL_LINE_BATCHED);
+		assert_line(&bed, 2, "next", TL_LINE_BATCHED);
+	}
+	for (size_t cut = 1; cut + 1 < sizeof(plain); cut++) {
+		bed_done(&bed);
+		open_with("auto", NULL, 0);
+		put_chunks(plain, cut);
+		assert_int_equal(bed.n, 2);
+		assert_line(&bed, 0, "plain text", TL_LINE_BATCHED);
+		assert_line(&bed, 1, "[2] plain text", TL_LINE_BATCHED);
+	}
 }
 
 static void chunks_of_one_call_are_joined_without_waiting_for_more(void **state)
@@ -276,7 +374,7 @@ static void chunks_of_one_call_are_joined_without_waiting_for_more(void **state)
 	bed_event(&bed, 0, &event, "a.BException: x\n\tat a.b.c(A.java:1)\n");
 	tl_lines_flush(bed.lines);
 	assert_int_equal(bed.n, 1);
-	assert_int_equal(bed.got[0].flags & TL_LINE_JOINED, TL_LINE_JOINED);
+	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED);
 }
 
 static void a_line_without_newline_at_exit_still_belongs_to_its_trace(void **state)
@@ -295,8 +393,9 @@ static void a_blank_line_after_a_trace_in_its_call_stays_alone(void **state)
 	(void)state;
 	bed_puts(&bed, 1, "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: x\n\nnext\n");
 	assert_int_equal(bed.n, 3);
-	assert_line(&bed, 1, "", 0);
-	assert_line(&bed, 2, "next", 0);
+	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED);
+	assert_line(&bed, 1, "", TL_LINE_BATCHED);
+	assert_line(&bed, 2, "next", TL_LINE_BATCHED);
 }
 
 static void a_block_past_the_limit_is_split_and_goes_on(void **state)
@@ -400,6 +499,9 @@ int main(void)
 		TEST(a_unit_keeps_its_order_between_buffered_and_direct_writes),
 		TEST(traces_of_two_threads_do_not_mix),
 		TEST(a_trace_goes_on_over_a_full_buffers_end),
+		TEST(a_trace_in_one_write_is_not_batched),
+		TEST(lines_that_continue_the_waiting_trace_in_one_write_are_not_batched),
+		TEST(a_trace_in_chunks_is_not_batched_and_two_records_in_chunks_are),
 		TEST(chunks_of_one_call_are_joined_without_waiting_for_more),
 		TEST(a_line_without_newline_at_exit_still_belongs_to_its_trace),
 		TEST(a_blank_line_after_a_trace_in_its_call_stays_alone),

@@ -76,7 +76,9 @@ static void held_lines_are_given_again_by_resume(void **state)
 	bed_init(&bed);
 	options = bed_options(&bed);
 	bed.hold = true;
-	bed_puts(&bed, 1, "one\ntwo\nopen");
+	bed_puts(&bed, 1, "one\n");
+	bed_puts(&bed, 1, "two\n");
+	bed_puts(&bed, 1, "open");
 	tl_lines_save(bed.lines, &frame, false);
 	restart(&bed, &frame, &options);
 	assert_int_equal(bed.n, 0);
@@ -91,6 +93,47 @@ static void held_lines_are_given_again_by_resume(void **state)
 	tl_lines_save(bed.lines, &frame, false);
 	assert_int_equal(frame.n, 3);
 	assert_int_equal(frame.entries[0].type, TL_STATE_LINE_END);
+	tl_frame_done(&frame);
+	bed_done(&bed);
+}
+
+static void save_all(struct bed *bed, struct tl_frame *frame, bool all)
+{
+	tl_frame_clear(frame);
+	tl_lines_save(bed->lines, frame, all);
+}
+
+static void a_mixed_process_is_mixed_after_a_restart_until_it_ends(void **state)
+{
+	struct tl_frame frame = { 0 };
+	struct tl_lines_options options;
+	struct tl_lines_usage usage;
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed);
+	options = bed_options(&bed);
+	bed_puts(&bed, 1, "one\ntwo\n");
+	for (int i = 0; i < 2; i++) {
+		save_all(&bed, &frame, i);
+		assert_int_equal(frame.n, 1);
+		restart(&bed, &frame, &options);
+		bed_forget(&bed);
+		bed_puts(&bed, 2, "three\n");
+		assert_line(&bed, 0, "three", TL_LINE_BATCHED);
+		bed_write(&bed, 0, 200, 200, "another's\n", 10);
+		assert_line(&bed, 1, "another's", 0);
+		save_all(&bed, &frame, false);
+		assert_int_equal(frame.n, 0);
+	}
+	tl_lines_usage(bed.lines, &usage);
+	assert_int_equal(usage.open, 0);
+	tl_lines_exit(bed.lines, 100, 100000);
+	save_all(&bed, &frame, false);
+	assert_int_equal(frame.n, 1);
+	assert_int_equal(frame.entries[0].type, TL_STATE_LINE_END);
+	save_all(&bed, &frame, true);
+	assert_int_equal(frame.n, 0);
 	tl_frame_done(&frame);
 	bed_done(&bed);
 }
@@ -246,6 +289,7 @@ int main(void)
 		cmocka_unit_test(a_frame_without_memory_is_not_appended),
 		cmocka_unit_test(a_line_within_one_frame_is_never_saved_and_bytes_only_once),
 		cmocka_unit_test(held_lines_are_given_again_by_resume),
+		cmocka_unit_test(a_mixed_process_is_mixed_after_a_restart_until_it_ends),
 		cmocka_unit_test(the_rest_of_a_split_line_begins_no_block_after_a_restart),
 		cmocka_unit_test(the_end_of_an_unknown_line_removes_its_bytes),
 		cmocka_unit_test(a_damaged_entry_is_refused),

@@ -19,7 +19,7 @@
 #define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)
 #define BACKOFF_DOUBLINGS 9
-#define FAILED_TRIES 8u          /* of an item that makes the server fail */
+#define FAILED_TRIES 6u          /* of an item that makes the server fail */
 #define STOP_GRACE_NS (5 * TL_SEC)
 #define WAIT_MS 100u
 
