@@ -125,10 +125,16 @@ run: deps ## Build, and tap a sample service live (CMD='...' your own, FOR=20s t
 
 .PHONY: test
 test: test-deps ## Every everyday test: units, capture, guest kernels, real Kafka and OpenSearch
-	$(Q)$(MAKE) --no-print-directory all unit-bins capture-bins
+	$(Q)$(MAKE) --no-print-directory all unit-bins capture-bins tool-bins
 	$(Q)O=$(abspath $(O)) tests/run.sh
 
-.PHONY: unit unit-bins capture-bins check
+.PHONY: soak
+soak: test-deps ## The long runs: every pipeline test, with more kills
+	$(Q)$(MAKE) --no-print-directory all tool-bins
+	$(Q)O=$(abspath $(O)) KILLS=200 FOR_SECONDS=200 DOWN=120 tests/run.sh pipeline_all
+
+.PHONY: unit unit-bins capture-bins tool-bins check
+tool-bins: $(TOOL_BINS)
 unit-bins: $(UNIT_BINS)
 capture-bins: $(CAPTURE_BINS)
 unit: $(UNIT_BINS) ## Build and run the unit tests only

@@ -370,6 +370,19 @@ static void transactional_sink_begins_where_it_stored_not_where_the_bus_was(void
 	}
 }
 
+/* A power cut may take the store's newest commits back, but not the group's. */
+static void store_that_is_behind_the_group_reads_again(void **state)
+{
+	struct world *w = *state;
+
+	w->sink.sink.ops = &own_ops;
+	w->sink.stored[0] = w->sink.stored[1] = 20;
+	w->bus.committed[0] = w->bus.committed[1] = 30;
+	assert_int_equal(run(w), 0);
+	assert_int_equal(w->sink.written[0][20], 1);
+	assert_int_equal(w->sink.written[0][19], 0);
+}
+
 static void failed_write_of_a_transactional_sink_leaves_nothing_half(void **state)
 {
 	struct world *w = *state;
@@ -396,6 +409,7 @@ int main(void)
 		T(fenced_worker_ends_with_the_error),
 		T(transactional_sink_has_everything_once_though_the_bus_forgets),
 		T(transactional_sink_begins_where_it_stored_not_where_the_bus_was),
+		T(store_that_is_behind_the_group_reads_again),
 		T(failed_write_of_a_transactional_sink_leaves_nothing_half),
 	};
 

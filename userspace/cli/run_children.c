@@ -177,8 +177,10 @@ int tl_run_start_web(struct tl_run *run, struct tl_error *error)
 /* In the child: waits for the byte, then becomes the command. */
 static void become_command(struct tl_run *run, int go, int out, int err)
 {
+	int ours = fcntl(2, F_DUPFD_CLOEXEC, 3); /* a failure is our word, not a line of the command */
 	sigset_t none;
 	char byte;
+	int status;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -190,8 +192,10 @@ static void become_command(struct tl_run *run, int go, int out, int err)
 	else
 		dup2(out, 1), dup2(err, 2);
 	execvp(run->command[0], run->command);
-	dprintf(2, "tapline: cannot run %s: %s\n", run->command[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	status = errno == ENOENT ? 127 : 126;
+	dprintf(ours, "tapline: error: cannot run %s: %s%s\n", run->command[0], strerror(errno),
+		status == 127 ? "; is it installed and in PATH?" : "");
+	_exit(status);
 }
 
 static int open_output(struct tl_run *run, int ours[2], int theirs[2], struct tl_error *error)

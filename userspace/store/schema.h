@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store's file: one SQLite database in WAL mode that one process writes (sink/store.c) and any number read (store/query.h).
- * All times are nanoseconds since 1970 UTC. docs/store.md shows the tables. */
+ * All times are nanoseconds since 1970 UTC. The tables are in schema.c. */
 #ifndef TL_STORE_SCHEMA_H
 #define TL_STORE_SCHEMA_H
 
