@@ -71,8 +71,9 @@ printf 'agent:\n  comm: [nginx]\n  brokers: kafka:9092\n' > "$work/good.yaml"
 expect 0 'ok' "$tapline" config check "$work/good.yaml"
 
 # --- privileges and kernel ---
+mkdir -m 700 "$work/user" && chown 65534:65534 "$work/user"
 expect 77 'CAP_BPF is missing.*setcap cap_bpf' setpriv --reuid 65534 --regid 65534 --clear-groups "${agent[@]}" --pid $sleeper
-expect 77 'CAP_BPF is missing.*run as root' setpriv --reuid 65534 --regid 65534 --clear-groups "$tapline" run --store "$work/none/x.db" --state /tmp -- true
+expect 77 'CAP_BPF is missing.*run as root' setpriv --reuid 65534 --regid 65534 --clear-groups "$tapline" run --store "$work/user/x.db" -- true
 [ ! -e "$work/refused" ] || die "a refused start leaves folders"
 for cap in bpf perfmon sys_ptrace dac_read_search; do
 	expect 77 "${cap^^} is missing.*setcap" capsh --drop="cap_sys_admin,cap_$cap" -- -c 'exec "$@"' without "${agent[@]}" --pid $sleeper
@@ -84,7 +85,6 @@ expect 77 'lockdown=confidentiality.*boot with lockdown=integrity' unshare -m sh
 	echo "none integrity [confidentiality]" > /sys/kernel/security/lockdown && exec "$@"' sh "${agent[@]}" --pid $sleeper
 expect 77 'is not on a BPF file system.*--pin none' "$tapline" agent --state "$work/refused" --pin "$work/pins" --pid $sleeper
 # The four capabilities are enough.
-mkdir -m 700 "$work/user" && chown 65534:65534 "$work/user"
 caps=+bpf,+perfmon,+sys_ptrace,+dac_read_search
 expect 124 'capturing with' timeout 3 setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps $caps --ambient-caps $caps \
 	"$tapline" agent --state "$work/user/state" --pin none --pid $sleeper
