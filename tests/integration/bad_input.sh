@@ -71,6 +71,7 @@ printf 'agent:\n  comm: [nginx]\n  brokers: kafka:9092\n' > "$work/good.yaml"
 expect 0 'ok' "$tapline" config check "$work/good.yaml"
 
 # --- privileges and kernel ---
+rm -rf "$work/refused"
 mkdir -m 700 "$work/user" && chown 65534:65534 "$work/user"
 expect 77 'CAP_BPF is missing.*setcap cap_bpf' setpriv --reuid 65534 --regid 65534 --clear-groups "${agent[@]}" --pid $sleeper
 expect 77 'CAP_BPF is missing.*run as root' setpriv --reuid 65534 --regid 65534 --clear-groups "$tapline" run --store "$work/user/x.db" -- true

@@ -2,7 +2,7 @@
 # The agent (both processes) SIGKILLed KILLS times at random under RATE lines/s and started again on its pinned maps: every line is in
 # OpenSearch exactly once, no uid twice, no gap.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-40} rate=${RATE:-20000} seconds=${FOR_SECONDS:-45}
+kills=${KILLS:-20} rate=${RATE:-20000} seconds=${FOR_SECONDS:-20}
 count=$((rate * seconds))
 pins=/sys/fs/bpf/tapline-test-$$
 
@@ -35,5 +35,5 @@ wait "$writer" || true
 say "killed $killed times while $lines lines were written"
 sleep 1
 stop_pid "$agent"
-wait_until 180 "OpenSearch has $(documents 'tapline-logs-*') of $lines" has_documents 'tapline-logs-*' "$lines"
+wait_until 500 "OpenSearch has $(documents 'tapline-logs-*') of $lines" has_documents 'tapline-logs-*' "$lines"
 python3 "$root/tests/integration/check_lines.py" --search "$search" --tag restart --lines "$lines" --bytes "$bytes"

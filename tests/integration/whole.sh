@@ -32,6 +32,6 @@ python3 "$servers/apps/load.py" --url "$APPS_URL" -n "$requests" -c 32 --truth "
 stop_pid "$agent"
 lines=$(awk -F= '/_lines/ { n += $2 } END { print n }' "$APPS_GO_TRUTH" "$APPS_PY_TRUTH")
 say "the services wrote $lines lines; waiting for the search"
-wait_until 120 "OpenSearch has $(documents 'tapline-logs-*') of $lines documents" has_documents 'tapline-logs-*' $((lines + requests))
+wait_until 400 "OpenSearch has $(documents 'tapline-logs-*') of $lines documents" has_documents 'tapline-logs-*' $((lines + requests))
 python3 "$root/tests/integration/check_whole.py" --search "$search" --truth "$work/truth" \
 	--go-truth "$APPS_GO_TRUTH" --py-truth "$APPS_PY_TRUTH" --go-pid "$go" --py-pid "$py"
