@@ -49,7 +49,7 @@ serial=${log:-$work/serial}
 : >"$serial"
 
 # cx16 is left out because TCG emulates cmpxchg16b by stopping all other CPUs, which makes the slab allocator crawl.
-qemu-system-x86_64 -accel "${TAPLINE_QEMU_ACCEL:-tcg}" -cpu max,-cx16 -smp "$smp" -m "$memory" -nodefaults -no-user-config \
+qemu-system-x86_64 -accel "${TAPLINE_QEMU_ACCEL:-tcg,thread=single}" -cpu max,-cx16 -smp "$smp" -m "$memory" -nodefaults -no-user-config \
 	-display none -no-reboot -serial "file:$serial" -kernel "$kernel" -initrd "$root" \
 	-append "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic mitigations=off random.trust_cpu=on $append" \
 	</dev/null >"$work/qemu.log" 2>&1 &
