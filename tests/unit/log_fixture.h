@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the log share: a log in a folder of its own, copies of it as a kill or a power loss would leave
- * them, and shorthands. */
+/* What the tests of the log share: a log in a folder of its own, copies of it as a kill or a power
+ * loss would leave them, and shorthands. */
 #ifndef TL_TESTS_LOG_FIXTURE_H
 #define TL_TESTS_LOG_FIXTURE_H
 
@@ -30,8 +30,8 @@
 #endif
 
 struct fixture {
-	char base[64];           /* removed at the end */
-	char dir[80], copy[80];  /* of the log; of its copy */
+	char base[64];		/* removed at the end */
+	char dir[80], copy[80]; /* of the log; of its copy */
 	struct tl_log_options options;
 	struct tl_log *log;
 	struct tl_log_reader *reader;
@@ -43,11 +43,13 @@ static inline int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	/* In memory where there is such a place: most tests open a log thousands of times. */
-	strcpy(f->base, access("/dev/shm", W_OK) == 0 ? "/dev/shm/tl-log-XXXXXX" : "/tmp/tl-log-XXXXXX");
+	strcpy(f->base,
+	       access("/dev/shm", W_OK) == 0 ? "/dev/shm/tl-log-XXXXXX" : "/tmp/tl-log-XXXXXX");
 	assert_non_null(mkdtemp(f->base));
 	snprintf(f->dir, sizeof(f->dir), "%s/log", f->base);
 	snprintf(f->copy, sizeof(f->copy), "%s/copy", f->base);
-	f->options = (struct tl_log_options){ .dir = f->dir, .max_bytes = 1 << 20, .segment_bytes = 1 << 16 };
+	f->options = (struct tl_log_options){
+		.dir = f->dir, .max_bytes = 1 << 20, .segment_bytes = 1 << 16};
 	*state = f;
 	return 0;
 }
@@ -85,7 +87,8 @@ static inline void close_log(struct fixture *f)
 
 static inline void open_reader_at(struct fixture *f, const char *name, uint64_t position)
 {
-	check(f, tl_log_reader_open(f->options.dir, name, position, 0, &f->reader, NULL, &f->error), 0);
+	check(f, tl_log_reader_open(f->options.dir, name, position, 0, &f->reader, NULL, &f->error),
+	      0);
 }
 
 static inline void open_reader(struct fixture *f, const char *name)
@@ -100,12 +103,13 @@ static inline void close_reader(struct fixture *f)
 }
 
 /* Appends one frame of `n` texts. */
-static inline int append_texts(struct fixture *f, size_t n, const char *const *texts, uint64_t *ret_position)
+static inline int append_texts(struct fixture *f, size_t n, const char *const *texts,
+			       uint64_t *ret_position)
 {
 	struct tl_log_entry entries[16];
 
 	for (size_t i = 0; i < n; i++)
-		entries[i] = (struct tl_log_entry){ 1, tl_span_str(texts[i]) };
+		entries[i] = (struct tl_log_entry){1, tl_span_str(texts[i])};
 	return tl_log_append(f->log, entries, n, ret_position);
 }
 
@@ -118,7 +122,7 @@ static inline int append_text(struct fixture *f, const char *text)
 static inline int append_number(struct fixture *f, uint64_t number, size_t len)
 {
 	static char data[1 << 20];
-	struct tl_log_entry entry = { 1, { data, len } };
+	struct tl_log_entry entry = {1, {data, len}};
 
 	memset(data, (int)(number * 31 + 7), len);
 	memcpy(data, &number, sizeof(number));
@@ -166,7 +170,8 @@ static inline size_t get_file(const char *path, char *bytes, size_t max)
 
 static inline void copy_file(const char *from, const char *to)
 {
-	_cleanup_(closep) int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	_cleanup_(closep) int in = open(from, O_RDONLY),
+			      out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	static char buf[1 << 20];
 	ssize_t n;
 
@@ -198,8 +203,8 @@ static inline void copy_tree(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Leaves a copy of the log as a kill at this instant would, and makes it the log of the fixture's options. The log itself is
- * closed. */
+/* Leaves a copy of the log as a kill at this instant would, and makes it the log of the fixture's
+ * options. The log itself is closed. */
 static inline void kill_writer(struct fixture *f)
 {
 	tl_remove_tree(f->copy);
@@ -235,7 +240,7 @@ static inline void other_boot(const char *dir, uint64_t synced)
 static inline uint64_t newest_segment(const char *dir, char path[512])
 {
 	_cleanup_(closep) int fd = open(dir, O_RDONLY | O_DIRECTORY);
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	char name[TL_LOG_NAME];
 	uint64_t start;
 
@@ -251,7 +256,7 @@ static inline uint64_t newest_segment(const char *dir, char path[512])
 static inline size_t count_segments(const char *dir)
 {
 	_cleanup_(closep) int fd = open(dir, O_RDONLY | O_DIRECTORY);
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	size_t n;
 
 	assert_int_equal(tl_log_segments_load(fd, &segments), 0);

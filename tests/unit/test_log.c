@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log's contract, promise by promise. Crashes are in test_log_crash.c, everything at random in test_log_model.c. */
+/* The log's contract, promise by promise. Crashes are in test_log_crash.c, everything at random in
+ * test_log_model.c. */
 #include "tests/unit/log_fixture.h"
-
-#include <pthread.h>
 
 static void entries_come_back_in_order_with_their_positions(void **state)
 {
-	const char *const frame[] = { "one", "", "three three" };
+	const char *const frame[] = {"one", "", "three three"};
 	struct tl_log_item a, b, c;
 	struct fixture *f = *state;
 	uint64_t position;
@@ -33,7 +32,7 @@ static void entries_come_back_in_order_with_their_positions(void **state)
 
 static void an_empty_frame_and_binary_data_are_fine(void **state)
 {
-	struct tl_log_entry entry = { 0x3fff, TL_SPAN_LIT("a\0b\xff") };
+	struct tl_log_entry entry = {0x3fff, TL_SPAN_LIT("a\0b\xff")};
 	struct fixture *f = *state;
 	struct tl_log_item item;
 
@@ -63,12 +62,17 @@ static void reading_where_no_log_is_gives_enoent(void **state)
 {
 	struct fixture *f = *state;
 
-	check(f, tl_log_reader_open(f->dir, "r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error), -ENOENT);
+	check(f, tl_log_reader_open(f->dir, "r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error),
+	      -ENOENT);
 	assert_int_equal(mkdir(f->dir, 0700), 0);
-	check(f, tl_log_reader_open(f->dir, "r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error), -ENOENT);
-	check(f, tl_log_reader_open(f->dir, "R", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error), -EINVAL);
-	check(f, tl_log_reader_open(f->dir, "../r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error), -EINVAL);
-	check(f, tl_log_reader_open(f->dir, "", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error), -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error),
+	      -ENOENT);
+	check(f, tl_log_reader_open(f->dir, "R", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error),
+	      -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "../r", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error),
+	      -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "", TL_LOG_RESUME, 0, &f->reader, NULL, &f->error),
+	      -EINVAL);
 }
 
 static void the_reader_of_a_closed_log_gets_enodata_and_goes_on_when_it_opens_again(void **state)
@@ -91,7 +95,7 @@ static void the_reader_of_a_closed_log_gets_enodata_and_goes_on_when_it_opens_ag
 
 static void a_consumer_resumes_where_it_committed_even_in_mid_frame(void **state)
 {
-	const char *const frame[] = { "1", "2", "3" };
+	const char *const frame[] = {"1", "2", "3"};
 	struct fixture *f = *state;
 	struct tl_log_item item;
 
@@ -134,10 +138,13 @@ static void a_position_opens_there_or_is_refused(void **state)
 	check(f, tl_log_reader_open(f->dir, "r", usage.end, id, &f->reader, NULL, &f->error), 0);
 	expect_nothing(f, 0);
 	close_reader(f);
-	check(f, tl_log_reader_open(f->dir, "r", usage.end + 8, 0, &f->reader, NULL, &f->error), -EINVAL);
-	check(f, tl_log_reader_open(f->dir, "r", second, id ^ 1, &f->reader, NULL, &f->error), -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "r", usage.end + 8, 0, &f->reader, NULL, &f->error),
+	      -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "r", second, id ^ 1, &f->reader, NULL, &f->error),
+	      -EINVAL);
 	/* Refused and new: it holds nothing. */
-	check(f, tl_log_reader_open(f->dir, "never", second, id ^ 1, &f->reader, NULL, &f->error), -EINVAL);
+	check(f, tl_log_reader_open(f->dir, "never", second, id ^ 1, &f->reader, NULL, &f->error),
+	      -EINVAL);
 	check(f, tl_log_consumer_remove(f->dir, "r"), 0);
 	check(f, tl_log_consumer_remove(f->dir, "r"), 0);
 	tl_log_usage(f->log, &usage);
@@ -176,7 +183,8 @@ static void append_past_max_bytes_is_enospc_while_a_reader_is_behind(void **stat
 	open_reader(f, "slow");
 	n = fill_up(f, 0, 1000);
 	tl_log_usage(f->log, &usage);
-	assert_true(usage.used_bytes <= usage.max_bytes && usage.used_bytes > usage.max_bytes - 2000);
+	assert_true(usage.used_bytes <= usage.max_bytes &&
+		    usage.used_bytes > usage.max_bytes - 2000);
 	check(f, append_number(f, n, 1000), -ENOSPC);
 	read_numbers(f, 0, n / 2, false);
 	check(f, append_number(f, n, 1000), -ENOSPC); /* read is not committed */
@@ -262,7 +270,8 @@ static void a_freed_position_moves_up_and_says_by_how_much(void **state)
 	close_reader(f);
 	check(f, tl_log_reader_open(f->dir, "r", 80, 0, &f->reader, &skipped, &f->error), 0);
 	check(f, tl_log_reader_next(f->reader, &item, &f->error), 1);
-	assert_true(skipped > 500000 && item.position > 80 + skipped && item.position <= 80 + skipped + 200);
+	assert_true(skipped > 500000 && item.position > 80 + skipped &&
+		    item.position <= 80 + skipped + 200);
 	assert_true(number_of(item.data) > 1 && number_of(item.data) <= n);
 	read_numbers(f, number_of(item.data) + 1, more, false);
 }
@@ -320,7 +329,7 @@ static void checkpoint(void *arg, struct tl_log *log)
 
 static void append_typed(struct fixture *f, uint16_t type, const char *text)
 {
-	struct tl_log_entry entry = { type, tl_span_str(text) };
+	struct tl_log_entry entry = {type, tl_span_str(text)};
 
 	check(f, tl_log_append(f->log, &entry, 1, NULL), 0);
 }
@@ -391,7 +400,7 @@ static int note(void *arg, const struct tl_log_entry *entry)
 static void every_segment_begins_with_a_checkpoint_and_recovery_walks_the_newest(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	int calls = 0;
 
 	f->options.checkpoint = checkpoint;
@@ -410,82 +419,9 @@ static void every_segment_begins_with_a_checkpoint_and_recovery_walks_the_newest
 	assert_memory_equal(seen.text, "private 2;context 2;", 20);
 	assert_non_null(strstr(seen.text, ";record;state;"));
 	assert_int_equal(calls, 3);
-	seen = (struct seen){ .stop_after = 1 };
+	seen = (struct seen){.stop_after = 1};
 	check(f, tl_log_recover(f->log, note, &seen), 77);
 	assert_string_equal(seen.text, "private 2;");
-}
-
-/* --- waiting --- */
-
-static void *append_soon(void *arg)
-{
-	struct fixture *f = arg;
-
-	usleep(20000);
-	append_text(f, "wake");
-	return NULL;
-}
-
-static void waiting_ends_with_an_append_and_with_the_timeout(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t begin = tl_mono_ns();
-	pthread_t thread;
-
-	open_log(f);
-	open_reader(f, "r");
-	tl_log_reader_wait(f->reader, 30);
-	assert_true(tl_mono_ns() - begin >= 29 * TL_MS);
-	begin = tl_mono_ns();
-	assert_int_equal(pthread_create(&thread, NULL, append_soon, f), 0);
-	tl_log_reader_wait(f->reader, 20000);
-	pthread_join(thread, NULL);
-	assert_true(tl_mono_ns() - begin < 10 * TL_SEC);
-	tl_log_reader_wait(f->reader, 20000); /* something is there: does not wait */
-	expect_text(f, "wake", NULL);
-	close_log(f);
-	tl_log_reader_wait(f->reader, 20000); /* closed is news */
-	expect_nothing(f, -ENODATA);
-	assert_true(tl_mono_ns() - begin < 10 * TL_SEC);
-	tl_log_reader_wait(f->reader, 10); /* but only once */
-	expect_nothing(f, -ENODATA);
-}
-
-static uint64_t synced(const struct fixture *f)
-{
-	struct tl_log_head *head = map_head(f->dir);
-	uint64_t v = __atomic_load_n(&head->synced, __ATOMIC_ACQUIRE);
-
-	tl_log_head_unmap(head);
-	return v;
-}
-
-static void appends_are_synced_in_time_and_never_under_sync_0(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t deadline = tl_mono_ns() + 10 * TL_SEC;
-	struct tl_log_usage usage;
-
-	f->options.sync_ms = 5;
-	open_log(f);
-	check(f, append_text(f, "x"), 0);
-	tl_log_usage(f->log, &usage);
-	while (synced(f) < usage.end && tl_mono_ns() < deadline)
-		usleep(1000);
-	assert_int_equal(synced(f), usage.end);
-	for (uint64_t i = 0; i < 100; i++)
-		check(f, append_number(f, i, 5000), 0);
-	check(f, tl_log_sync(f->log), 0);
-	tl_log_usage(f->log, &usage);
-	assert_int_equal(synced(f), usage.end);
-	close_log(f);
-
-	f->options.sync_ms = 0;
-	open_log(f);
-	check(f, append_text(f, "y"), 0);
-	assert_int_equal(synced(f), usage.end);
-	close_log(f);
-	assert_true(synced(f) > usage.end);
 }
 
 int main(void)
@@ -507,8 +443,6 @@ int main(void)
 		TEST(sizes_are_checked),
 		TEST(a_reader_in_mid_segment_is_given_the_context_before_it),
 		TEST(every_segment_begins_with_a_checkpoint_and_recovery_walks_the_newest),
-		TEST(waiting_ends_with_an_append_and_with_the_timeout),
-		TEST(appends_are_synced_in_time_and_never_under_sync_0),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

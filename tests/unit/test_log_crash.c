@@ -31,7 +31,7 @@ static void put_file(const char *path, const char *bytes, size_t len)
 static struct tail *make_tail(struct fixture *f)
 {
 	struct tail *tail = calloc(1, sizeof(*tail));
-	struct tl_log_usage usage = { 0 };
+	struct tl_log_usage usage = {0};
 
 	f->options.segment_bytes = 2 * TAIL;
 	open_log(f);
@@ -110,7 +110,8 @@ static void a_killed_append_is_all_there_or_not_at_all(void **state)
 	struct tl_log_head *head;
 	uint64_t id;
 
-	/* The kernel runs on, the committed position is known: the kill came while the next frames were written. */
+	/* The kernel runs on, the committed position is known: the kill came while the next frames
+	 * were written. */
 	get_file(tail->head_path, tail->head, sizeof(tail->head));
 	head = (struct tl_log_head *)tail->head;
 	id = head->id;
@@ -152,7 +153,8 @@ static void damage_before_the_promised_position_is_ebadmsg_and_the_remedy_works(
 		assert_non_null(strstr(f->error.message, "00000000000000000000.seg at byte "));
 		assert_non_null(strstr(f->error.message, tail->head_path));
 		/* Nothing was touched. */
-		assert_int_equal(get_file(tail->segment, tail->bytes, sizeof(tail->bytes)), tail->len);
+		assert_int_equal(get_file(tail->segment, tail->bytes, sizeof(tail->bytes)),
+				 tail->len);
 
 		assert_int_equal(unlink(tail->head_path), 0);
 		open_log(f);
@@ -200,7 +202,12 @@ static void the_log_id_changes_exactly_when_positions_may_repeat(void **state)
 	assert_int_equal(tl_log_id(f->log), id);
 	check(f, append_text(f, "5"), 0);
 	open_reader(f, "r");
-	for (const char *text = "1\0" "2\0" "3\0" "4\0" "5\0"; *text; text += 2) {
+	for (const char *text = "1\0"
+				"2\0"
+				"3\0"
+				"4\0"
+				"5\0";
+	     *text; text += 2) {
 		expect_text(f, text, NULL);
 		assert_int_equal(tl_log_reader_id(f->reader) == id, *text == '5');
 	}
@@ -248,7 +255,7 @@ static int note_state(void *arg, const struct tl_log_entry *entry)
 
 static void say_state(void *arg, struct tl_log *log)
 {
-	tl_log_checkpoint_add(log, TL_LOG_PRIVATE | 16, (struct tl_span){ arg, sizeof(uint64_t) });
+	tl_log_checkpoint_add(log, TL_LOG_PRIVATE | 16, (struct tl_span){arg, sizeof(uint64_t)});
 }
 
 static void a_segment_without_its_first_frame_is_not_there(void **state)
@@ -267,7 +274,8 @@ static void a_segment_without_its_first_frame_is_not_there(void **state)
 	kill_writer(f);
 	other_boot(f->dir, 0);
 	newest_segment(f->dir, path);
-	assert_int_equal(truncate(path, 64 + 16 + 16 + 500), 0); /* header and checkpoint are whole */
+	assert_int_equal(truncate(path, 64 + 16 + 16 + 500),
+			 0); /* header and checkpoint are whole */
 	open_log(f);
 	check(f, tl_log_recover(f->log, note_state, &seen), 0);
 	assert_int_equal(seen, 1);
@@ -276,9 +284,9 @@ static void a_segment_without_its_first_frame_is_not_there(void **state)
 /* --- real kills --- */
 
 struct shared {
-	uint64_t read;    /* atomic: numbers the reader has seen in a row */
+	uint64_t read; /* atomic: numbers the reader has seen in a row */
 	uint64_t appended;
-	uint64_t again;   /* the reader: how many came twice, or out of order, or were lost */
+	uint64_t again; /* the reader: how many came twice, or out of order, or were lost */
 };
 
 static int last_number(void *arg, const struct tl_log_entry *entry)
@@ -290,7 +298,7 @@ static int last_number(void *arg, const struct tl_log_entry *entry)
 
 static void say_last(void *arg, struct tl_log *log)
 {
-	tl_log_checkpoint_add(log, TL_LOG_PRIVATE | 16, (struct tl_span){ arg, sizeof(uint64_t) });
+	tl_log_checkpoint_add(log, TL_LOG_PRIVATE | 16, (struct tl_span){arg, sizeof(uint64_t)});
 }
 
 /* Appends numbers after the last one it finds, until it is killed or has made `limit` frames. */
@@ -301,23 +309,25 @@ static void write_until_killed(struct fixture *f, unsigned limit)
 
 	f->options.checkpoint = say_last;
 	f->options.arg = &last;
-	if (tl_log_open(&f->options, &f->log, &f->error) < 0 || tl_log_recover(f->log, last_number, &last) < 0) {
+	if (tl_log_open(&f->options, &f->log, &f->error) < 0 ||
+	    tl_log_recover(f->log, last_number, &last) < 0) {
 		fprintf(stderr, "writer: %s\n", f->error.message);
 		_exit(1);
 	}
 	for (unsigned i = 0; i < limit; i++) {
-		uint64_t numbers[3] = { last + 1, last + 2, last + 3 };
+		uint64_t numbers[3] = {last + 1, last + 2, last + 3};
 		struct tl_log_entry entries[3] = {
-			{ 1, { (char *)&numbers[0], 8 } },
-			{ 1, { data, 8 + (last * 7919) % (sizeof(data) - 8) } },
-			{ 1, { (char *)&numbers[2], 8 } },
+			{1, {(char *)&numbers[0], 8}},
+			{1, {data, 8 + (last * 7919) % (sizeof(data) - 8)}},
+			{1, {(char *)&numbers[2], 8}},
 		};
 		uint64_t deadline = tl_mono_ns() + 20 * TL_SEC;
 		int r;
 
 		memcpy(data, &numbers[1], 8);
 		/* Full: the reader is at it, unless it failed. */
-		while ((r = tl_log_append(f->log, entries, 3, NULL)) == -ENOSPC && tl_mono_ns() < deadline)
+		while ((r = tl_log_append(f->log, entries, 3, NULL)) == -ENOSPC &&
+		       tl_mono_ns() < deadline)
 			usleep(200);
 		if (r < 0)
 			_exit(2);
@@ -344,7 +354,8 @@ static void read_until_closed(struct fixture *f, struct shared *shared)
 		}
 		memcpy(&number, item.data.data, 8);
 		if (number != expected) {
-			fprintf(stderr, "reader: %" PRIu64 " instead of %" PRIu64 "\n", number, expected);
+			fprintf(stderr, "reader: %" PRIu64 " instead of %" PRIu64 "\n", number,
+				expected);
 			_exit(2);
 		}
 		__atomic_store_n(&shared->read, expected++, __ATOMIC_RELAXED);
@@ -375,7 +386,8 @@ static void wait_for(pid_t pid)
 
 static void a_writer_killed_200_times_loses_and_repeats_nothing(void **state)
 {
-	struct shared *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct fixture *f = *state;
 	uint64_t before_last;
 	pid_t reader;

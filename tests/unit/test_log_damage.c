@@ -16,7 +16,7 @@ struct original {
 
 static void make_original(struct fixture *f, struct original *o)
 {
-	struct tl_log_usage usage = { 0 };
+	struct tl_log_usage usage = {0};
 	static char data[4][600];
 
 	f->options.segment_bytes = 16384;
@@ -33,7 +33,7 @@ static void make_original(struct fixture *f, struct original *o)
 
 			memset(data[i], (int)(number * 31 + 7), len);
 			memcpy(data[i], &number, 8);
-			entries[i] = (struct tl_log_entry){ 1, { data[i], len } };
+			entries[i] = (struct tl_log_entry){1, {data[i], len}};
 		}
 		check(f, tl_log_append(f->log, entries, n, &at), 0);
 		begin = at - 16;
@@ -48,8 +48,8 @@ static void make_original(struct fixture *f, struct original *o)
 	close_log(f);
 }
 
-/* Reads all; every item must be an original one, in order. Returns how many entries are missing and checks that each missing one
- * was in the frame that holds byte `at`. */
+/* Reads all; every item must be an original one, in order. Returns how many entries are missing and
+ * checks that each missing one was in the frame that holds byte `at`. */
 static void read_around(struct fixture *f, const struct original *o, uint64_t at)
 {
 	uint64_t next = 0, missing = 0;
@@ -77,7 +77,7 @@ static void read_around(struct fixture *f, const struct original *o, uint64_t at
 static void a_flipped_bit_costs_its_frame_only_and_is_never_accepted(void **state)
 {
 	struct original *o = calloc(1, sizeof(*o));
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	struct fixture *f = *state;
 	const char *wanted = getenv("TL_LOG_FLIPS");
 	int dir_fd, rounds = wanted ? atoi(wanted) : 10000 / SLOWER;
@@ -87,7 +87,8 @@ static void a_flipped_bit_costs_its_frame_only_and_is_never_accepted(void **stat
 	assert_int_equal(tl_log_segments_load(dir_fd, &segments), 0);
 	assert_true(segments.n >= 4);
 	for (int i = 0; i < rounds; i++) {
-		const struct tl_log_segment *segment = &segments.items[random_below((unsigned)segments.n)];
+		const struct tl_log_segment *segment =
+			&segments.items[random_below((unsigned)segments.n)];
 		uint64_t at = random_below((unsigned)(segment->end - segment->start));
 		char name[TL_LOG_NAME], byte, was;
 		int fd;
@@ -109,7 +110,7 @@ static void a_flipped_bit_costs_its_frame_only_and_is_never_accepted(void **stat
 static void a_missing_segment_is_told_and_stepped_over(void **state)
 {
 	struct original *o = calloc(1, sizeof(*o));
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	struct fixture *f = *state;
 	struct tl_log_item item;
 	char name[TL_LOG_NAME];
@@ -144,7 +145,7 @@ static void bytes_that_look_like_a_frame_are_not_one_elsewhere(void **state)
 {
 	struct fixture *f = *state;
 	char path[512], bytes[4096], byte;
-	struct tl_log_entry entry = { 1, { bytes, 0 } };
+	struct tl_log_entry entry = {1, {bytes, 0}};
 	struct tl_log_item item;
 	uint64_t forged;
 	size_t len;
@@ -154,7 +155,7 @@ static void bytes_that_look_like_a_frame_are_not_one_elsewhere(void **state)
 	check(f, append_text(f, "genuine"), 0);
 	newest_segment(f->dir, path);
 	len = get_file(path, bytes, sizeof(bytes));
-	entry.data = (struct tl_span){ bytes, len }; /* the file so far, as someone's log line */
+	entry.data = (struct tl_span){bytes, len}; /* the file so far, as someone's log line */
 	check(f, tl_log_append(f->log, &entry, 1, &forged), 0);
 	check(f, append_text(f, "last"), 0);
 	fd = open(path, O_RDWR);
@@ -243,7 +244,7 @@ static void a_full_disk_is_enospc_and_recovers_when_segments_are_read(void **sta
 	expect_numbers(f, 0, n);
 	from = n;
 	for (int rounds = 0; rounds < 20; rounds++) {
-		struct tl_log_item item = { 0 };
+		struct tl_log_item item = {0};
 
 		close_reader(f);
 		open_reader(f, "r");
@@ -266,8 +267,8 @@ int main(void)
 		TEST(a_missing_segment_is_told_and_stepped_over),
 		TEST(bytes_that_look_like_a_frame_are_not_one_elsewhere),
 		TEST(a_short_write_leaves_the_log_as_it_was),
-		cmocka_unit_test_setup_teardown(a_full_disk_is_enospc_and_recovers_when_segments_are_read, setup,
-						unmount),
+		cmocka_unit_test_setup_teardown(
+			a_full_disk_is_enospc_and_recovers_when_segments_are_read, setup, unmount),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Appending. A frame is built in memory and written by one pwrite; then the committed position in the head moves, which is what
- * makes it visible. A write that fails is cut off again, so the same append can be tried later. The frame that begins a segment
- * is made with it, checkpoint and frame in one file that is renamed into place: a checkpoint tells of the writer's state after
- * that frame, so neither may ever be there without the other. Space: segments below the
- * position of every consumer go, at once when room is needed, else once a second. Without any consumer nothing goes. */
+/* Appending. A frame is built in memory and written by one pwrite; then the committed position in
+ * the head moves, which is what makes it visible. A write that fails is cut off again, so the same
+ * append can be tried later. The frame that begins a segment is made with it, checkpoint and frame
+ * in one file that is renamed into place: a checkpoint tells of the writer's state after that
+ * frame, so neither may ever be there without the other. Space: segments below the position of
+ * every consumer go, at once when room is needed, else once a second. Without any consumer nothing
+ * goes. */
 #include <assert.h>
 #include <fcntl.h>
 
@@ -43,8 +45,9 @@ static bool fits(const struct tl_log *log, uint64_t more)
 	return more <= log->max_bytes && used <= log->max_bytes - more;
 }
 
-/* Makes room for `more` bytes. With `roll` the current segment does not count when it is all that is left and was read to its
- * end: it goes as soon as it is no longer the newest. Else a log of few segments could never move on. */
+/* Makes room for `more` bytes. With `roll` the current segment does not count when it is all that
+ * is left and was read to its end: it goes as soon as it is no longer the newest. Else a log of few
+ * segments could never move on. */
 static int make_room(struct tl_log *log, uint64_t more, bool roll)
 {
 	uint64_t min;
@@ -55,7 +58,8 @@ static int make_room(struct tl_log *log, uint64_t more, bool roll)
 	if (fits(log, more))
 		return 0;
 	min = tl_log_consumers_min(log->consumers_fd, &log->segments);
-	if (roll && log->segments.n == 1 && more <= log->max_bytes && min != UINT64_MAX && min >= log->end)
+	if (roll && log->segments.n == 1 && more <= log->max_bytes && min != UINT64_MAX &&
+	    min >= log->end)
 		return 0;
 	return -ENOSPC;
 }
@@ -77,12 +81,13 @@ static int build_checkpoint(struct tl_log *log, uint64_t start)
 		log->make_checkpoint(log->arg, log);
 		log->in_checkpoint = false;
 	}
-	tl_log_frame_end(&log->checkpoint, TL_LOG_CHECKPOINT_MAGIC, log->checkpoint_entries, log->id,
-			 start + sizeof(struct tl_log_segment_header));
+	tl_log_frame_end(&log->checkpoint, TL_LOG_CHECKPOINT_MAGIC, log->checkpoint_entries,
+			 log->id, start + sizeof(struct tl_log_segment_header));
 	return log->checkpoint.failed ? -ENOMEM : 0;
 }
 
-static int build_frame(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t position)
+static int build_frame(struct tl_log *log, const struct tl_log_entry *entries, size_t n,
+		       uint64_t position)
 {
 	tl_log_frame_begin(&log->frame);
 	for (size_t i = 0; i < n; i++)
@@ -107,13 +112,14 @@ static int create_segment(struct tl_log *log, int *ret_fd)
 	if (r == -ENOSPC) {
 		free_consumed(log);
 		r = tl_log_segment_create(log->dir_fd, &header, tl_buf_span(&log->checkpoint),
-				  tl_buf_span(&log->frame), sync, ret_fd);
+					  tl_buf_span(&log->frame), sync, ret_fd);
 	}
 	return r == -ENOSPC || r >= 0 ? r : -EIO;
 }
 
 /* Makes room, checkpoint and frame for a segment that begins at the log's end. */
-static int prepare_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t frame)
+static int prepare_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n,
+			   uint64_t frame)
 {
 	int r = make_room(log, sizeof(struct tl_log_segment_header) + frame, true);
 
@@ -121,19 +127,22 @@ static int prepare_segment(struct tl_log *log, const struct tl_log_entry *entrie
 		r = build_checkpoint(log, log->end);
 	if (r == 0)
 		r = build_frame(log, entries, n,
-				log->end + sizeof(struct tl_log_segment_header) + log->checkpoint.len);
+				log->end + sizeof(struct tl_log_segment_header) +
+					log->checkpoint.len);
 	if (r == 0)
-		r = make_room(log, sizeof(struct tl_log_segment_header) + log->checkpoint.len + frame, true);
+		r = make_room(log,
+			      sizeof(struct tl_log_segment_header) + log->checkpoint.len + frame,
+			      true);
 	if (r == 0)
 		r = tl_log_segments_reserve(&log->segments);
 	return r;
 }
 
-/* Ends the current segment and begins the next one with this frame. The ended one is synced first, so that only
- * the newest can ever be torn (unless sync_ms is 0, which promises nothing). */
+/* Ends the current segment and begins the next one with this frame. The ended one is synced first,
+ * so that only the newest can ever be torn (unless sync_ms is 0, which promises nothing). */
 static int roll(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t frame)
 {
-	struct tl_log_segment segment = { .start = log->end, .id = log->id };
+	struct tl_log_segment segment = {.start = log->end, .id = log->id};
 	_cleanup_(closep) int fd = -1;
 	int r = prepare_segment(log, entries, n, frame);
 
@@ -181,12 +190,15 @@ static int write_frame(struct tl_log *log)
 
 static bool segment_is_over(const struct tl_log *log, uint64_t size)
 {
-	const struct tl_log_segment *last = log->segments.n ? &log->segments.items[log->segments.n - 1] : NULL;
+	const struct tl_log_segment *last =
+		log->segments.n ? &log->segments.items[log->segments.n - 1] : NULL;
 
-	return log->fd < 0 || !last || (log->frames && log->end - last->start + size > log->segment_bytes);
+	return log->fd < 0 || !last ||
+	       (log->frames && log->end - last->start + size > log->segment_bytes);
 }
 
-static int append_to_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t size)
+static int append_to_segment(struct tl_log *log, const struct tl_log_entry *entries, size_t n,
+			     uint64_t size)
 {
 	int r = make_room(log, size, false);
 
@@ -195,7 +207,8 @@ static int append_to_segment(struct tl_log *log, const struct tl_log_entry *entr
 	return r == 0 ? write_frame(log) : r;
 }
 
-int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t n, uint64_t *ret_position)
+int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t n,
+		  uint64_t *ret_position)
 {
 	uint64_t size = tl_log_frame_size(entries, n), position;
 	int r;
@@ -206,7 +219,8 @@ int tl_log_append(struct tl_log *log, const struct tl_log_entry *entries, size_t
 	if (r == 0 && log->untrimmed)
 		r = trim(log);
 	if (r == 0)
-		r = segment_is_over(log, size) ? roll(log, entries, n, size) : append_to_segment(log, entries, n, size);
+		r = segment_is_over(log, size) ? roll(log, entries, n, size)
+					       : append_to_segment(log, entries, n, size);
 	if (r < 0)
 		return r;
 	position = log->end + sizeof(struct tl_log_frame_header);
@@ -262,9 +276,10 @@ int tl_log_sync(struct tl_log *log)
 	return tl_log_sync_all(log);
 }
 
-int tl_log_recover(struct tl_log *log, int (*entry)(void *arg, const struct tl_log_entry *entry), void *arg)
+int tl_log_recover(struct tl_log *log, int (*entry)(void *arg, const struct tl_log_entry *entry),
+		   void *arg)
 {
-	_cleanup_(tl_log_scan_done) struct tl_log_scan scan = { .fd = -1 };
+	_cleanup_(tl_log_scan_done) struct tl_log_scan scan = {.fd = -1};
 	_cleanup_(closep) int fd = -1;
 	struct tl_log_frame frame;
 	uint64_t id;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A consumer's file is 24 bytes written by one pwrite: a process killed in it leaves the old or the new ones, and a
- * power loss too, for they lie in one sector. The writer may read while they change; the CRC tells, and it looks again. */
+/* A consumer's file is 24 bytes written by one pwrite: a process killed in it leaves the old or the
+ * new ones, and a power loss too, for they lie in one sector. The writer may read while they
+ * change; the CRC tells, and it looks again. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -43,10 +44,10 @@ int tl_log_consumer_read(int fd, struct tl_log_consumer *ret)
 
 int tl_log_consumer_write(int fd, uint64_t position, uint64_t id)
 {
-	struct tl_log_consumer consumer = { .position = position, .id = id };
+	struct tl_log_consumer consumer = {.position = position, .id = id};
 
 	consumer.crc = crc_of(&consumer);
-	return tl_log_pwrite(fd, (struct tl_span){ (const char *)&consumer, sizeof(consumer) }, 0);
+	return tl_log_pwrite(fd, (struct tl_span){(const char *)&consumer, sizeof(consumer)}, 0);
 }
 
 uint64_t tl_log_resolve(const struct tl_log_segments *segments, uint64_t position, uint64_t id)
@@ -115,7 +116,7 @@ static void take_minimum(void *arg, const char *name)
 
 uint64_t tl_log_consumers_min(int consumers_fd, const struct tl_log_segments *segments)
 {
-	struct minimum minimum = { consumers_fd, segments, UINT64_MAX };
+	struct minimum minimum = {consumers_fd, segments, UINT64_MAX};
 
 	if (for_each(consumers_fd, take_minimum, &minimum) < 0)
 		return nothing_read(segments);
@@ -132,7 +133,7 @@ struct pulling {
 static void pull_back(void *arg, const char *name)
 {
 	const struct pulling *pulling = arg;
-	const struct tl_log_segments kept = { .items = pulling->segments->items, .n = pulling->keep };
+	const struct tl_log_segments kept = {.items = pulling->segments->items, .n = pulling->keep};
 	_cleanup_(closep) int fd = openat(pulling->consumers_fd, name, O_RDWR | O_CLOEXEC);
 	struct tl_log_consumer consumer;
 	uint64_t position;
@@ -146,10 +147,12 @@ static void pull_back(void *arg, const char *name)
 		tl_log_consumer_write(fd, position, kept.items[kept.n - 1].id);
 }
 
-void tl_log_consumers_pull_back(int consumers_fd, const struct tl_log_segments *segments, size_t keep, uint64_t end)
+void tl_log_consumers_pull_back(int consumers_fd, const struct tl_log_segments *segments,
+				size_t keep, uint64_t end)
 {
-	struct pulling pulling = { consumers_fd, segments, keep, end };
+	struct pulling pulling = {consumers_fd, segments, keep, end};
 
-	/* One that cannot be written stands under a log id that is gone: it begins at the oldest, which loses nothing. */
+	/* One that cannot be written stands under a log id that is gone: it begins at the oldest,
+	 * which loses nothing. */
 	for_each(consumers_fd, pull_back, &pulling);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames: built in a buffer, written by one pwrite, read back through a buffer that is filled in pieces of READ_CHUNK (it
- * stays in the CPU's cache) or of a whole frame where that is larger. A mapping would be no faster, for each byte is read for
- * the CRC anyway, and would turn a bad sector or a file cut by someone else into SIGBUS. */
+/* Frames: built in a buffer, written by one pwrite, read back through a buffer that is filled in
+ * pieces of READ_CHUNK (it stays in the CPU's cache) or of a whole frame where that is larger. A
+ * mapping would be no faster, for each byte is read for the CRC anyway, and would turn a bad sector
+ * or a file cut by someone else into SIGBUS. */
 #include "userspace/base/crc32c.h"
 #include "userspace/log/log_internal.h"
 
@@ -31,7 +32,7 @@ void tl_log_frame_begin(struct tl_buf *buf)
 
 void tl_log_frame_add(struct tl_buf *buf, uint16_t type, struct tl_span data)
 {
-	struct tl_log_entry_header header = { .type = type, .len = (uint32_t)data.len };
+	struct tl_log_entry_header header = {.type = type, .len = (uint32_t)data.len};
 	uint64_t pad = padded(data.len) - data.len;
 	char *p;
 
@@ -47,20 +48,21 @@ void tl_log_frame_add(struct tl_buf *buf, uint16_t type, struct tl_span data)
 	buf->len += sizeof(header) + data.len + pad;
 }
 
-static uint32_t frame_crc(const struct tl_log_frame_header *header, const char *payload, uint64_t id,
-			  uint64_t position)
+static uint32_t frame_crc(const struct tl_log_frame_header *header, const char *payload,
+			  uint64_t id, uint64_t position)
 {
-	uint64_t place[2] = { id, position };
-	uint32_t sizes[3] = { header->magic, header->len, header->count };
+	uint64_t place[2] = {id, position};
+	uint32_t sizes[3] = {header->magic, header->len, header->count};
 	uint32_t crc = tl_crc32c(0, place, sizeof(place));
 
 	crc = tl_crc32c(crc, sizes, sizeof(sizes));
 	return tl_crc32c(crc, payload, header->len);
 }
 
-void tl_log_frame_end(struct tl_buf *buf, uint32_t magic, uint32_t count, uint64_t id, uint64_t position)
+void tl_log_frame_end(struct tl_buf *buf, uint32_t magic, uint32_t count, uint64_t id,
+		      uint64_t position)
 {
-	struct tl_log_frame_header header = { .magic = magic, .count = count };
+	struct tl_log_frame_header header = {.magic = magic, .count = count};
 
 	if (buf->failed)
 		return;
@@ -69,7 +71,8 @@ void tl_log_frame_end(struct tl_buf *buf, uint32_t magic, uint32_t count, uint64
 	memcpy(buf->data, &header, sizeof(header));
 }
 
-int tl_log_frame_next(struct tl_log_frame *frame, struct tl_log_entry *ret_entry, uint64_t *ret_position)
+int tl_log_frame_next(struct tl_log_frame *frame, struct tl_log_entry *ret_entry,
+		      uint64_t *ret_position)
 {
 	struct tl_log_entry_header header;
 	uint64_t size;
@@ -83,7 +86,7 @@ int tl_log_frame_next(struct tl_log_frame *frame, struct tl_log_entry *ret_entry
 	if (size > frame->rest.len)
 		return -EBADMSG;
 	ret_entry->type = header.type;
-	ret_entry->data = (struct tl_span){ frame->rest.data + sizeof(header), header.len };
+	ret_entry->data = (struct tl_span){frame->rest.data + sizeof(header), header.len};
 	*ret_position = frame->position;
 	frame->position += size;
 	frame->rest.data += size;
@@ -105,10 +108,11 @@ void tl_log_scan_begin(struct tl_log_scan *scan, int fd, uint64_t start, uint64_
 void tl_log_scan_done(struct tl_log_scan *scan)
 {
 	free(scan->buf);
-	*scan = (struct tl_log_scan){ .fd = -1 };
+	*scan = (struct tl_log_scan){.fd = -1};
 }
 
-/* Drops what lies before `position` and makes the buffer large enough for `size` bytes from there. */
+/* Drops what lies before `position` and makes the buffer large enough for `size` bytes from there.
+ */
 static int make_room(struct tl_log_scan *scan, size_t size)
 {
 	uint64_t skip = scan->position - scan->buf_position;
@@ -129,8 +133,9 @@ static int make_room(struct tl_log_scan *scan, size_t size)
 	return 0;
 }
 
-/* Makes `need` bytes from `position` on present in the buffer, and reads more while it is at it, never past `limit`: what
- * lies behind may still change. Sets `*ret` to them. Returns how many of the needed ones there are. */
+/* Makes `need` bytes from `position` on present in the buffer, and reads more while it is at it,
+ * never past `limit`: what lies behind may still change. Sets `*ret` to them. Returns how many of
+ * the needed ones there are. */
 static int64_t fill(struct tl_log_scan *scan, size_t need, uint64_t limit, const char **ret)
 {
 	size_t size = need > READ_CHUNK ? need : READ_CHUNK;
@@ -195,7 +200,7 @@ int tl_log_scan_frame(struct tl_log_scan *scan, uint64_t limit, struct tl_log_fr
 		return -EBADMSG;
 	ret_frame->position = scan->position + sizeof(header);
 	ret_frame->left = header.count;
-	ret_frame->rest = (struct tl_span){ p + sizeof(header), header.len };
+	ret_frame->rest = (struct tl_span){p + sizeof(header), header.len};
 	scan->position += sizeof(header) + header.len;
 	return 1;
 }

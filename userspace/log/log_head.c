@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The head page. The writer stores `committed`, then bumps `seq`, then looks at `waiting`; a reader sets `waiting`, then
- * reads `seq`, then looks at `committed`, and only then sleeps on that `seq`. With all of these sequentially consistent one
- * of the two always sees the other, so no wake is lost. The page is in a file: it survives a killed writer, and
- * the futex works between processes. */
+/* The head page. The writer stores `committed`, then bumps `seq`, then looks at `waiting`; a reader
+ * sets `waiting`, then reads `seq`, then looks at `committed`, and only then sleeps on that `seq`.
+ * With all of these sequentially consistent one of the two always sees the other, so no wake is
+ * lost. The page is in a file: it survives a killed writer, and the futex works between processes.
+ */
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -16,11 +17,12 @@
 #include "userspace/base/fs.h"
 #include "userspace/log/log_internal.h"
 
-/* Given its name only when whole and on disk: a store into a page of a hole could end in SIGBUS on a full disk. */
+/* Given its name only when whole and on disk: a store into a page of a hole could end in SIGBUS on
+ * a full disk. */
 static int create_head(int dir_fd)
 {
 	static const char temporary[] = "head.tmp";
-	char page[TL_LOG_HEAD_BYTES] = { 0 };
+	char page[TL_LOG_HEAD_BYTES] = {0};
 	struct tl_log_head *head = (struct tl_log_head *)page;
 	_cleanup_(closep) int fd = -1;
 	int r;
@@ -30,7 +32,7 @@ static int create_head(int dir_fd)
 	fd = openat(dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	r = tl_log_pwrite(fd, (struct tl_span){ page, sizeof(page) }, 0);
+	r = tl_log_pwrite(fd, (struct tl_span){page, sizeof(page)}, 0);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && renameat(dir_fd, temporary, dir_fd, "head") < 0)
@@ -120,7 +122,7 @@ uint32_t tl_log_head_watch(struct tl_log_head *head)
 
 void tl_log_head_sleep(struct tl_log_head *head, uint32_t seen, unsigned timeout_ms)
 {
-	struct timespec timeout = { timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000 };
+	struct timespec timeout = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
 
 	syscall(SYS_futex, &head->seq, FUTEX_WAIT, seen, &timeout, NULL, 0);
 }
@@ -134,7 +136,7 @@ static int hex_digit(char c)
 
 void tl_log_boot_id(uint8_t out[16])
 {
-	_cleanup_(tl_buf_done) struct tl_buf text = { .max = 4096 };
+	_cleanup_(tl_buf_done) struct tl_buf text = {.max = 4096};
 	unsigned digits = 0;
 
 	memset(out, 0, 16);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing the writer. A log that has no segment to append to (new, or under a new log id) gets one with the first
- * append, not here: its checkpoint comes from a writer that has first to recover what it knew. */
+/* Opening and closing the writer. A log that has no segment to append to (new, or under a new log
+ * id) gets one with the first append, not here: its checkpoint comes from a writer that has first
+ * to recover what it knew. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 #define SEGMENT_LEAST UINT64_C(4096)
 #define SEGMENT_MOST (1024 * MIB) /* frame lengths are 32 bits, and a frame is held in memory */
 
-static int io_error(struct tl_error *error, int code, const char *what, const char *dir, const char *name)
+static int io_error(struct tl_error *error, int code, const char *what, const char *dir,
+		    const char *name)
 {
 	const char *advice = "";
 
@@ -27,8 +29,8 @@ static int io_error(struct tl_error *error, int code, const char *what, const ch
 		advice = "; let this user write there or choose another folder";
 	else if (code == -ENOSPC)
 		advice = "; free some space or choose a folder on another disk";
-	return tl_error_set(error, code, "cannot %s %s%s%s: %s%s", what, dir, *name ? "/" : "", name,
-			    strerror(-code), advice);
+	return tl_error_set(error, code, "cannot %s %s%s%s: %s%s", what, dir, *name ? "/" : "",
+			    name, strerror(-code), advice);
 }
 
 static int open_folders(struct tl_log *log, struct tl_error *error)
@@ -63,15 +65,16 @@ static int take_lock(struct tl_log *log, struct tl_error *error)
 		n = pread(log->lock_fd, pid, sizeof(pid) - 1, 0);
 		pid[n > 0 ? n : 0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
-		return tl_error_set(error, errno == EWOULDBLOCK ? -EBUSY : -errno,
-				    "the log %s is in use by another writer (process %s); stop it, or choose "
-				    "another folder",
-				    log->dir, *pid ? pid : "unknown");
+		return tl_error_set(
+			error, errno == EWOULDBLOCK ? -EBUSY : -errno,
+			"the log %s is in use by another writer (process %s); stop it, or choose "
+			"another folder",
+			log->dir, *pid ? pid : "unknown");
 	}
 	/* For people only, so a full disk does not matter. */
 	len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (ftruncate(log->lock_fd, 0) == 0)
-		tl_log_pwrite(log->lock_fd, (struct tl_span){ pid, (size_t)len }, 0);
+		tl_log_pwrite(log->lock_fd, (struct tl_span){pid, (size_t)len}, 0);
 	return 0;
 }
 
@@ -80,7 +83,8 @@ static uint64_t used(const struct tl_log *log)
 	return log->segments.n ? log->end - log->segments.items[0].start : 0;
 }
 
-static int set_sizes(struct tl_log *log, const struct tl_log_options *options, struct tl_error *error)
+static int set_sizes(struct tl_log *log, const struct tl_log_options *options,
+		     struct tl_error *error)
 {
 	struct statvfs fs;
 	uint64_t available;
@@ -95,7 +99,8 @@ static int set_sizes(struct tl_log *log, const struct tl_log_options *options, s
 		log->max_bytes = MIB;
 	log->segment_bytes = options->segment_bytes;
 	if (log->segment_bytes == 0)
-		log->segment_bytes = log->max_bytes / 8 < SEGMENT_DEFAULT ? log->max_bytes / 8 : SEGMENT_DEFAULT;
+		log->segment_bytes =
+			log->max_bytes / 8 < SEGMENT_DEFAULT ? log->max_bytes / 8 : SEGMENT_DEFAULT;
 	if (log->segment_bytes < SEGMENT_LEAST || log->segment_bytes > SEGMENT_MOST ||
 	    log->max_bytes / 2 < log->segment_bytes)
 		return tl_error_set(error, -EINVAL,
@@ -104,8 +109,9 @@ static int set_sizes(struct tl_log *log, const struct tl_log_options *options, s
 				    log->dir, log->max_bytes, log->segment_bytes);
 	if (log->segments.n == 0 && available < log->segment_bytes)
 		return tl_error_set(error, -ENOSPC,
-				    "no room for the log in %s: one segment takes %" PRIu64 " bytes, %" PRIu64
-				    " are free; free some space, choose a folder on another disk or a smaller size",
+				    "no room for the log in %s: one segment takes %" PRIu64
+				    " bytes, %" PRIu64 " are free; free some space, choose a "
+						       "folder on another disk or a smaller size",
 				    log->dir, log->segment_bytes, available);
 	return 0;
 }
@@ -113,7 +119,8 @@ static int set_sizes(struct tl_log *log, const struct tl_log_options *options, s
 /* Goes on in the newest segment when that is of the current log id. */
 static int open_current(struct tl_log *log, struct tl_error *error)
 {
-	struct tl_log_segment *last = log->segments.n ? &log->segments.items[log->segments.n - 1] : NULL;
+	struct tl_log_segment *last =
+		log->segments.n ? &log->segments.items[log->segments.n - 1] : NULL;
 	uint64_t id;
 	int r;
 
@@ -182,13 +189,14 @@ static void release(struct tl_log *log)
 
 TL_DEFINE_CLEANUP(struct tl_log *, release);
 
-int tl_log_open(const struct tl_log_options *options, struct tl_log **ret_log, struct tl_error *error)
+int tl_log_open(const struct tl_log_options *options, struct tl_log **ret_log,
+		struct tl_error *error)
 {
 	_cleanup_(releasep) struct tl_log *log = calloc(1, sizeof(*log));
 	int r;
 
 	if (error)
-		*error = (struct tl_error){ 0 };
+		*error = (struct tl_error){0};
 	if (!log)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	log->dir_fd = log->lock_fd = log->consumers_fd = log->fd = -1;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reader walks the segments from file to file by position, never past the committed position of the head, so it never sees a
- * frame that is being written; the CRC is still checked, for disks. It holds no lock: what it has not committed the writer
- * does not free. Damage is reported once and stepped over: to the next whole frame of the segment, else to the next segment.
+/* A reader walks the segments from file to file by position, never past the committed position of
+ * the head, so it never sees a frame that is being written; the CRC is still checked, for disks. It
+ * holds no lock: what it has not committed the writer does not free. Damage is reported once and
+ * stepped over: to the next whole frame of the segment, else to the next segment.
  *
- * Opened in the middle of a segment it starts at the segment's beginning all the same and lets through only context entries
- * until it gets to its place. */
+ * Opened in the middle of a segment it starts at the segment's beginning all the same and lets
+ * through only context entries until it gets to its place. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,17 +18,17 @@
 
 struct tl_log_reader {
 	int dir_fd, consumer_fd;
-	int fd;                    /* segment being read, -1 none */
+	int fd; /* segment being read, -1 none */
 	struct tl_log_head *head;
 	struct tl_log_scan scan;   /* its position is where the next frame begins */
 	struct tl_log_frame frame; /* entries of the last frame not yet given out */
-	uint64_t from;             /* entries before this were dealt with: only context passes */
-	uint64_t id;               /* of the item last returned, else of the first segment */
-	uint64_t given;            /* `next` of the item last returned, else `from` */
-	uint64_t committed;        /* in the consumer file */
-	uint64_t unsynced_ns;      /* monotonic time of the oldest commit not yet on disk, 0 none */
-	uint64_t damaged;          /* bytes stepped over */
-	bool told_end;             /* -ENODATA was returned and nothing happened since */
+	uint64_t from;		   /* entries before this were dealt with: only context passes */
+	uint64_t id;		   /* of the item last returned, else of the first segment */
+	uint64_t given;		   /* `next` of the item last returned, else `from` */
+	uint64_t committed;	   /* in the consumer file */
+	uint64_t unsynced_ns;	   /* monotonic time of the oldest commit not yet on disk, 0 none */
+	uint64_t damaged;	   /* bytes stepped over */
+	bool told_end;		   /* -ENODATA was returned and nothing happened since */
 };
 
 static uint64_t committed_end(const struct tl_log_reader *reader)
@@ -40,8 +41,8 @@ static bool closed(const struct tl_log_reader *reader)
 	return __atomic_load_n(&reader->head->closed, __ATOMIC_SEQ_CST) != 0;
 }
 
-static int open_folders(struct tl_log_reader *reader, const char *dir, const char *name, bool *ret_new,
-			struct tl_error *error)
+static int open_folders(struct tl_log_reader *reader, const char *dir, const char *name,
+			bool *ret_new, struct tl_error *error)
 {
 	_cleanup_(closep) int consumers_fd = -1;
 	struct tl_log_consumer consumer;
@@ -49,24 +50,32 @@ static int open_folders(struct tl_log_reader *reader, const char *dir, const cha
 
 	reader->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (reader->dir_fd < 0)
-		return tl_error_set(error, -errno, "cannot open the log %s: %s", dir, strerror(errno));
+		return tl_error_set(error, -errno, "cannot open the log %s: %s", dir,
+				    strerror(errno));
 	r = tl_log_head_map(reader->dir_fd, false, &reader->head);
 	if (r < 0)
-		return tl_error_set(error, r, "there is no readable log in %s (%s): no writer has opened it yet", dir,
-				    strerror(-r));
+		return tl_error_set(
+			error, r,
+			"there is no readable log in %s (%s): no writer has opened it yet", dir,
+			strerror(-r));
 	consumers_fd = openat(reader->dir_fd, "consumers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (consumers_fd >= 0)
-		reader->consumer_fd = openat(consumers_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		reader->consumer_fd =
+			openat(consumers_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (reader->consumer_fd < 0)
-		return tl_error_set(error, -errno, "cannot open %s/consumers/%s: %s", dir, name, strerror(errno));
+		return tl_error_set(error, -errno, "cannot open %s/consumers/%s: %s", dir, name,
+				    strerror(errno));
 	*ret_new = tl_log_consumer_read(reader->consumer_fd, &consumer) < 0;
 	if (*ret_new && reader->head->sync_ms && fsync(consumers_fd) < 0)
-		return tl_error_set(error, -errno, "cannot sync %s/consumers: %s", dir, strerror(errno));
+		return tl_error_set(error, -errno, "cannot sync %s/consumers: %s", dir,
+				    strerror(errno));
 	return 0;
 }
 
-/* The segment that holds the byte at `position`, or the newest when it is the end. NULL without any. */
-static const struct tl_log_segment *segment_at(const struct tl_log_segments *segments, uint64_t position)
+/* The segment that holds the byte at `position`, or the newest when it is the end. NULL without
+ * any. */
+static const struct tl_log_segment *segment_at(const struct tl_log_segments *segments,
+					       uint64_t position)
 {
 	const struct tl_log_segment *found = NULL;
 
@@ -75,7 +84,8 @@ static const struct tl_log_segment *segment_at(const struct tl_log_segments *seg
 	return found;
 }
 
-/* Log id under which `position` may have been read: its segment's, or that of the one ending there. */
+/* Log id under which `position` may have been read: its segment's, or that of the one ending there.
+ */
 static bool id_fits(const struct tl_log_segments *segments, uint64_t position, uint64_t id)
 {
 	for (size_t i = 0; i < segments->n; i++)
@@ -86,9 +96,9 @@ static bool id_fits(const struct tl_log_segments *segments, uint64_t position, u
 }
 
 /* Where to begin and what was skipped. */
-static int choose_position(const struct tl_log_reader *reader, const struct tl_log_segments *segments,
-			   uint64_t position, uint64_t id, uint64_t *ret_position, uint64_t *ret_skipped,
-			   struct tl_error *error)
+static int choose_position(const struct tl_log_reader *reader,
+			   const struct tl_log_segments *segments, uint64_t position, uint64_t id,
+			   uint64_t *ret_position, uint64_t *ret_skipped, struct tl_error *error)
 {
 	uint64_t end = committed_end(reader), oldest = segments->n ? segments->items[0].start : end;
 	struct tl_log_consumer consumer;
@@ -110,10 +120,11 @@ static int choose_position(const struct tl_log_reader *reader, const struct tl_l
 				    "): it belongs to another log, or this one was made anew",
 				    position, end);
 	if (id && id != reader->head->id && !id_fits(segments, position, id))
-		return tl_error_set(error, -EINVAL,
-				    "position %" PRIu64 " was read from log %016" PRIx64
-				    ", which this one is not: begin where the consumer last committed",
-				    position, id);
+		return tl_error_set(
+			error, -EINVAL,
+			"position %" PRIu64 " was read from log %016" PRIx64
+			", which this one is not: begin where the consumer last committed",
+			position, id);
 	*ret_position = position < oldest ? oldest : position;
 	*ret_skipped = *ret_position - position;
 	return 0;
@@ -127,7 +138,8 @@ static void use_segment(struct tl_log_reader *reader, int fd, uint64_t start, ui
 }
 
 /* Returns 1 when the chosen segment was freed before the consumer's file could hold it. */
-static int begin_at(struct tl_log_reader *reader, const struct tl_log_segments *segments, uint64_t position)
+static int begin_at(struct tl_log_reader *reader, const struct tl_log_segments *segments,
+		    uint64_t position)
 {
 	const struct tl_log_segment *segment = segment_at(segments, position);
 	uint64_t id = segment ? segment->id : reader->head->id;
@@ -145,14 +157,15 @@ static int begin_at(struct tl_log_reader *reader, const struct tl_log_segments *
 	if (r == 0)
 		use_segment(reader, fd, segment->start, id);
 	if (r == -EBADMSG)
-		reader->scan.position = segment->start; /* told, and stepped over, by the first next() */
+		reader->scan.position =
+			segment->start; /* told, and stepped over, by the first next() */
 	return r == -ENOENT ? 1 : r == -EBADMSG ? 0 : r;
 }
 
-static int find_place(struct tl_log_reader *reader, uint64_t position, uint64_t id, uint64_t *ret_skipped,
-		      struct tl_error *error)
+static int find_place(struct tl_log_reader *reader, uint64_t position, uint64_t id,
+		      uint64_t *ret_skipped, struct tl_error *error)
 {
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	uint64_t at = 0, skipped = 0;
 	int r = 1;
 
@@ -172,15 +185,17 @@ static int find_place(struct tl_log_reader *reader, uint64_t position, uint64_t 
 }
 
 int tl_log_reader_open(const char *dir, const char *name, uint64_t position, uint64_t log_id,
-		       struct tl_log_reader **ret_reader, uint64_t *ret_skipped, struct tl_error *error)
+		       struct tl_log_reader **ret_reader, uint64_t *ret_skipped,
+		       struct tl_error *error)
 {
 	_cleanup_(tl_log_reader_closep) struct tl_log_reader *reader = NULL;
-	struct tl_error reason = { 0 };
+	struct tl_error reason = {0};
 	bool is_new = false;
 	int r;
 
 	if (!tl_log_consumer_name_valid(name))
-		return tl_error_set(error, -EINVAL, "\"%s\" cannot name a consumer: use a-z, 0-9 and -, at most 64",
+		return tl_error_set(error, -EINVAL,
+				    "\"%s\" cannot name a consumer: use a-z, 0-9 and -, at most 64",
 				    name);
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
@@ -205,7 +220,8 @@ static void sync_commits(struct tl_log_reader *reader, uint64_t older_than_ns)
 	if (!reader->unsynced_ns || tl_mono_ns() - reader->unsynced_ns < older_than_ns)
 		return;
 	if (reader->head->sync_ms && fdatasync(reader->consumer_fd) < 0)
-		return; /* tried again next time; a lost commit costs a repeated read, never a lost one */
+		return; /* tried again next time; a lost commit costs a repeated read, never a lost
+			   one */
 	reader->unsynced_ns = 0;
 }
 
@@ -235,7 +251,7 @@ uint64_t tl_log_reader_damaged(const struct tl_log_reader *reader)
 /* The start of the first segment that begins behind `position`; `end` when there is none. */
 static int next_start(struct tl_log_reader *reader, uint64_t position, uint64_t end, uint64_t *ret)
 {
-	struct tl_log_segments segments = { 0 };
+	struct tl_log_segments segments = {0};
 	int r = tl_log_segments_load(reader->dir_fd, &segments);
 
 	*ret = end;
@@ -247,7 +263,8 @@ static int next_start(struct tl_log_reader *reader, uint64_t position, uint64_t 
 }
 
 /* Something at scan.position cannot be read. Moves on to what can, counts and tells. */
-static int step_over(struct tl_log_reader *reader, uint64_t end, const char *what, struct tl_error *error)
+static int step_over(struct tl_log_reader *reader, uint64_t end, const char *what,
+		     struct tl_error *error)
 {
 	uint64_t at = reader->scan.position, boundary;
 	int r = next_start(reader, at, end, &boundary);
@@ -255,7 +272,8 @@ static int step_over(struct tl_log_reader *reader, uint64_t end, const char *wha
 	if (r == 0 && reader->fd >= 0)
 		r = tl_log_scan_resync(&reader->scan, boundary);
 	if (r < 0)
-		return tl_error_set(error, r, "cannot read the log at position %" PRIu64 ": %s", at, strerror(-r));
+		return tl_error_set(error, r, "cannot read the log at position %" PRIu64 ": %s", at,
+				    strerror(-r));
 	if (reader->fd < 0)
 		reader->scan.position = boundary;
 	if (reader->scan.position == boundary) {
@@ -269,7 +287,8 @@ static int step_over(struct tl_log_reader *reader, uint64_t end, const char *wha
 			    at, what, reader->scan.position - at);
 }
 
-/* A wrong header costs no frames: theirs bear the log id that the reader knows from before, or the head. */
+/* A wrong header costs no frames: theirs bear the log id that the reader knows from before, or the
+ * head. */
 static void use_headless(struct tl_log_reader *reader, uint64_t start)
 {
 	uint64_t id = reader->scan.id ? reader->scan.id : reader->head->id;
@@ -295,13 +314,16 @@ static int next_segment(struct tl_log_reader *reader, uint64_t end, struct tl_er
 		return 0;
 	}
 	if (r != -ENOENT && r != -EBADMSG)
-		return tl_error_set(error, r, "cannot open the log's segment at position %" PRIu64 ": %s", start,
-				    strerror(-r));
+		return tl_error_set(error, r,
+				    "cannot open the log's segment at position %" PRIu64 ": %s",
+				    start, strerror(-r));
 	closep(&reader->fd);
 	reader->fd = -1;
 	if (r == -EBADMSG)
 		use_headless(reader, start);
-	return step_over(reader, end, r == -ENOENT ? "a segment is missing" : "a segment's header is wrong", error);
+	return step_over(reader, end,
+			 r == -ENOENT ? "a segment is missing" : "a segment's header is wrong",
+			 error);
 }
 
 static int next_frame(struct tl_log_reader *reader, uint64_t end, struct tl_error *error)
@@ -354,7 +376,8 @@ static int next_entry(struct tl_log_reader *reader, struct tl_log_item *ret_item
 	return r;
 }
 
-int tl_log_reader_next(struct tl_log_reader *reader, struct tl_log_item *ret_item, struct tl_error *error)
+int tl_log_reader_next(struct tl_log_reader *reader, struct tl_log_item *ret_item,
+		       struct tl_error *error)
 {
 	for (;;) {
 		int r = next_entry(reader, ret_item);
@@ -362,8 +385,9 @@ int tl_log_reader_next(struct tl_log_reader *reader, struct tl_log_item *ret_ite
 		bool ended;
 
 		if (r < 0)
-			return tl_error_set(error, r, "the log has a malformed frame before position %" PRIu64,
-					    reader->scan.position);
+			return tl_error_set(
+				error, r, "the log has a malformed frame before position %" PRIu64,
+				reader->scan.position);
 		if (r == 1)
 			return 1;
 		/* `closed` first: the writer closes after its last append. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a writer does with the log it finds. A position up to which the log must be whole is known from the head page:
- * the committed one when the kernel still runs that the last writer ran under (a killed process loses no page) or when
- * the log was closed, else the synced one. Frames are verified from the segment of that position on. Whatever is wrong
- * behind it was never promised: a torn tail, cut off. Whatever is wrong before it is damage, which no program should
- * decide to throw away.
+/* What a writer does with the log it finds. A position up to which the log must be whole is known
+ * from the head page: the committed one when the kernel still runs that the last writer ran under
+ * (a killed process loses no page) or when the log was closed, else the synced one. Frames are
+ * verified from the segment of that position on. Whatever is wrong behind it was never promised: a
+ * torn tail, cut off. Whatever is wrong before it is damage, which no program should decide to
+ * throw away.
  *
- * Every step may be the last one before a kill, so the order is: the committed position, then the new log id, then
- * the cut. Without a head nothing is promised but that older segments are whole, and the id is new. */
+ * Every step may be the last one before a kill, so the order is: the committed position, then the
+ * new log id, then the cut. Without a head nothing is promised but that older segments are whole,
+ * and the id is new. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -15,10 +17,10 @@
 #include "userspace/log/log_writer.h"
 
 struct finding {
-	uint64_t whole;   /* the log must be whole up to here */
-	uint64_t end;     /* the log is whole up to here */
-	size_t keep;      /* segments kept */
-	bool torn;        /* something lies behind `end` */
+	uint64_t whole; /* the log must be whole up to here */
+	uint64_t end;	/* the log is whole up to here */
+	size_t keep;	/* segments kept */
+	bool torn;	/* something lies behind `end` */
 };
 
 static bool same_boot(const struct tl_log *log)
@@ -35,20 +37,23 @@ static uint64_t promised(const struct tl_log *log)
 	return same_boot(log) || log->head->closed ? log->head->committed : log->head->synced;
 }
 
-static int damaged(const struct tl_log *log, uint64_t start, uint64_t position, struct tl_error *error)
+static int damaged(const struct tl_log *log, uint64_t start, uint64_t position,
+		   struct tl_error *error)
 {
 	char name[TL_LOG_NAME];
 
 	tl_log_segment_name(start, name);
-	return tl_error_set(error, -EBADMSG,
-			    "the log %s is damaged in %s at byte %" PRIu64
-			    ", in a part that was whole on disk before; check the disk, and remove %s/head to "
-			    "go on with what can still be read (the rest of that file is lost)",
-			    log->dir, name, position - start, log->dir);
+	return tl_error_set(
+		error, -EBADMSG,
+		"the log %s is damaged in %s at byte %" PRIu64
+		", in a part that was whole on disk before; check the disk, and remove %s/head to "
+		"go on with what can still be read (the rest of that file is lost)",
+		log->dir, name, position - start, log->dir);
 }
 
-/* Sets `*ret_end` to where the whole frames of `segment` end, at most `limit`; its start when not even its header,
- * checkpoint and first frame are whole: a checkpoint tells of the state after that frame and is worth nothing without. */
+/* Sets `*ret_end` to where the whole frames of `segment` end, at most `limit`; its start when not
+ * even its header, checkpoint and first frame are whole: a checkpoint tells of the state after that
+ * frame and is worth nothing without. */
 static int verify_segment(struct tl_log *log, const struct tl_log_segment *segment, uint64_t limit,
 			  struct tl_log_scan *scan, uint64_t *ret_end)
 {
@@ -85,7 +90,7 @@ static int check_older(const struct tl_log *log, size_t n, struct tl_error *erro
 
 static int find(struct tl_log *log, struct finding *finding, struct tl_error *error)
 {
-	_cleanup_(tl_log_scan_done) struct tl_log_scan scan = { .fd = -1 };
+	_cleanup_(tl_log_scan_done) struct tl_log_scan scan = {.fd = -1};
 	const struct tl_log_segment *items = log->segments.items;
 	size_t n = log->segments.n, first = n ? n - 1 : 0;
 	int r;
@@ -98,8 +103,10 @@ static int find(struct tl_log *log, struct finding *finding, struct tl_error *er
 
 		r = verify_segment(log, &items[i], limit, &scan, &finding->end);
 		if (r < 0)
-			return tl_error_set(error, r, "cannot read the log %s: %s", log->dir, strerror(-r));
-		/* An empty file ends at its limit, and is torn all the same: a segment has a header. */
+			return tl_error_set(error, r, "cannot read the log %s: %s", log->dir,
+					    strerror(-r));
+		/* An empty file ends at its limit, and is torn all the same: a segment has a
+		 * header. */
 		finding->torn = finding->end < limit || finding->end == items[i].start;
 		finding->keep = finding->end > items[i].start ? i + 1 : i;
 		if (finding->end < finding->whole && (finding->torn || i + 1 == n))
@@ -155,9 +162,7 @@ static bool wants_new_id(const struct tl_log *log, const struct finding *finding
 
 	if (!tl_log_head_valid(head) || finding->torn)
 		return true;
-	if (!same_boot(log) && !head->closed)
-		return true;
-	return log->segments.n == 0 && head->committed != 0;
+	return !same_boot(log) && !head->closed;
 }
 
 static void mark_unsynced(struct tl_log *log)
@@ -171,11 +176,12 @@ static void mark_unsynced(struct tl_log *log)
 
 int tl_log_find_end(struct tl_log *log, struct tl_error *error)
 {
-	struct finding finding = { .whole = promised(log) };
+	struct finding finding = {.whole = promised(log)};
 	int r;
 
 	if (log->segments.n == 0 && tl_log_head_valid(log->head))
-		finding.end = log->head->committed; /* all files are gone: positions go on all the same */
+		finding.end =
+			log->head->committed; /* all files are gone: positions go on all the same */
 	r = find(log, &finding, error);
 	if (r < 0)
 		return r;
@@ -187,13 +193,15 @@ int tl_log_find_end(struct tl_log *log, struct tl_error *error)
 		__atomic_store_n(&log->head->synced, 0, __ATOMIC_SEQ_CST);
 	tl_log_head_set(log->head, log->id, log->boot);
 	__atomic_store_n(&log->head->closed, 0, __ATOMIC_SEQ_CST);
-	/* On disk before the first append: a stale `closed` would promise too much after a power loss. */
+	/* On disk before the first append: a stale `closed` would promise too much after a power
+	 * loss. */
 	if (msync(log->head, TL_LOG_HEAD_BYTES, MS_SYNC) < 0)
-		return tl_error_set(error, -EIO, "cannot write %s/head: %s", log->dir, strerror(errno));
+		return tl_error_set(error, -EIO, "cannot write %s/head: %s", log->dir,
+				    strerror(errno));
 	r = finding.torn ? cut(log, &finding) : 0;
 	if (r < 0)
-		return tl_error_set(error, r, "cannot cut the torn end of the log %s off: %s", log->dir,
-				    strerror(-r));
+		return tl_error_set(error, r, "cannot cut the torn end of the log %s off: %s",
+				    log->dir, strerror(-r));
 	tl_log_head_wake(log->head);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Segment files and the frames in them. A frame's CRC begins with the log id and the frame's position: bytes that look like a
- * frame (a line that someone logged, an old file copied back, blocks a crash mixed up) are not one unless they were
- * written at this place of this log, whose id nobody outside knows. */
+/* Segment files and the frames in them. A frame's CRC begins with the log id and the frame's
+ * position: bytes that look like a frame (a line that someone logged, an old file copied back,
+ * blocks a crash mixed up) are not one unless they were written at this place of this log, whose id
+ * nobody outside knows. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -46,8 +47,9 @@ static int read_header(int fd, uint64_t start, uint64_t *ret_id)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if (n != sizeof(header) || header.magic != TL_LOG_SEGMENT_MAGIC || header.crc != header_crc(&header) ||
-	    header.version != TL_LOG_VERSION || header.start != start || header.id == 0)
+	if (n != sizeof(header) || header.magic != TL_LOG_SEGMENT_MAGIC ||
+	    header.crc != header_crc(&header) || header.version != TL_LOG_VERSION ||
+	    header.start != start || header.id == 0)
 		return -EBADMSG;
 	*ret_id = header.id;
 	return 0;
@@ -92,10 +94,11 @@ int tl_log_segments_reserve(struct tl_log_segments *segments)
 	return 0;
 }
 
-/* A file that vanishes between the listing and here was freed by the writer: not a segment any more. */
+/* A file that vanishes between the listing and here was freed by the writer: not a segment any
+ * more. */
 static int load_one(int dir_fd, uint64_t start, struct tl_log_segments *segments)
 {
-	struct tl_log_segment segment = { .start = start };
+	struct tl_log_segment segment = {.start = start};
 	_cleanup_(closep) int fd = -1;
 	char name[TL_LOG_NAME];
 	struct stat st;
@@ -147,7 +150,7 @@ int tl_log_segments_load(int dir_fd, struct tl_log_segments *segments)
 void tl_log_segments_done(struct tl_log_segments *segments)
 {
 	free(segments->items);
-	*segments = (struct tl_log_segments){ 0 };
+	*segments = (struct tl_log_segments){0};
 }
 
 int tl_log_pwrite(int fd, struct tl_span data, uint64_t offset)
@@ -158,7 +161,8 @@ int tl_log_pwrite(int fd, struct tl_span data, uint64_t offset)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? -ENOSPC : -EIO;
+			return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? -ENOSPC
+										    : -EIO;
 		if (n == 0)
 			return -ENOSPC;
 		data.data += n;
@@ -173,8 +177,8 @@ static int space_error(void)
 	return errno == EDQUOT ? -ENOSPC : -errno;
 }
 
-int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, struct tl_span checkpoint,
-			  struct tl_span frame, bool sync, int *ret_fd)
+int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header,
+			  struct tl_span checkpoint, struct tl_span frame, bool sync, int *ret_fd)
 {
 	static const char temporary[] = "segment.tmp";
 	_cleanup_(closep) int fd = -1;
@@ -188,7 +192,7 @@ int tl_log_segment_create(int dir_fd, struct tl_log_segment_header *header, stru
 	fd = openat(dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return space_error();
-	r = tl_log_pwrite(fd, (struct tl_span){ (const char *)header, sizeof(*header) }, 0);
+	r = tl_log_pwrite(fd, (struct tl_span){(const char *)header, sizeof(*header)}, 0);
 	if (r == 0)
 		r = tl_log_pwrite(fd, checkpoint, sizeof(*header));
 	if (r == 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two mutexes. `lock` is held for a few instructions, so an append that notes its end never waits for a disk. `busy`
- * is held over each fdatasync, so the writer that changes segments waits for the one under way and the descriptor does
- * not close under it. The thread sleeps until something is unsynced, then until that is `ms` old. Signals are blocked in
- * it: they belong to the program's own threads. */
+/* Two mutexes. `lock` is held for a few instructions, so an append that notes its end never waits
+ * for a disk. `busy` is held over each fdatasync, so the writer that changes segments waits for the
+ * one under way and the descriptor does not close under it. The thread sleeps until something is
+ * unsynced, then until that is `ms` old. Signals are blocked in it: they belong to the program's
+ * own threads. */
 #include "userspace/log/log_sync.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 
 static struct timespec timespec_of(uint64_t ns)
 {
-	return (struct timespec){ (time_t)(ns / TL_SEC), (long)(ns % TL_SEC) };
+	return (struct timespec){(time_t)(ns / TL_SEC), (long)(ns % TL_SEC)};
 }
 
 /* `lock` is held. Returns when a sync is due (true) or the thread is to end. */
@@ -66,7 +67,7 @@ int tl_log_syncer_start(struct tl_log_syncer *syncer, struct tl_log_head *head, 
 {
 	pthread_condattr_t monotonic;
 
-	*syncer = (struct tl_log_syncer){ .head = head, .ms = ms, .fd = -1 };
+	*syncer = (struct tl_log_syncer){.head = head, .ms = ms, .fd = -1};
 	pthread_mutex_init(&syncer->busy, NULL);
 	pthread_mutex_init(&syncer->lock, NULL);
 	pthread_condattr_init(&monotonic);
@@ -116,7 +117,8 @@ int tl_log_syncer_now(struct tl_log_syncer *syncer)
 	syncer->since_ns = 0;
 	pthread_mutex_unlock(&syncer->lock);
 
-	/* After a failed fdatasync the kernel forgets what was dirty: a second one that succeeds proves nothing. */
+	/* After a failed fdatasync the kernel forgets what was dirty: a second one that succeeds
+	 * proves nothing. */
 	if (r == 0 && since && fd >= 0) {
 		if (fdatasync(fd) == 0) {
 			__atomic_store_n(&syncer->head->synced, end, __ATOMIC_RELEASE);
