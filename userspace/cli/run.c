@@ -281,6 +281,10 @@ static void finish(struct tl_run *run)
 	tl_run_empty_output(run);
 	end_one(&run->agent, &run->agent_status);
 	if (run->pipeline > 0) {
+		/* An agent that did not end well has not closed its log: the pipeline would wait for more. Asked to stop, it takes
+		 * what is there first. */
+		if (!WIFEXITED(run->agent_status) || WEXITSTATUS(run->agent_status))
+			kill(run->pipeline, SIGTERM);
 		while (waitpid(run->pipeline, &run->pipeline_status, 0) < 0 && errno == EINTR)
 			;
 		run->pipeline = 0;
