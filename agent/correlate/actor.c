@@ -119,8 +119,10 @@ void tl_actor_touch(struct tl_corr *corr, struct tl_actor *actor, const struct t
 
 	if (!current || current->conn == conn || moved_on(corr, actor))
 		return;
-	if (!current->ambiguous)
+	/* Once a request; a client that pipelined (ambiguous for that) is no excuse. */
+	if (!current->contradicted)
 		contradict(corr, actor);
+	current->contradicted = true;
 	ambiguous(corr, current);
 }
 

@@ -79,6 +79,7 @@ struct tl_request {
 	uint8_t why;                 /* enum tl_why: why it ended early, NOTHING when it did not */
 	bool server, head, connect;
 	bool ambiguous;              /* another request was on its reader, or on its connection, at the same time */
+	bool contradicted;           /* its reader went to another connection before the answer: counted */
 	bool overlapped;             /* another server request of the process was open at its header */
 	bool until_close;            /* the response lasts until the connection ends */
 	bool proved;                 /* its reader wrote the response's head */

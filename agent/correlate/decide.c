@@ -101,7 +101,7 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 	if (request->state == TL_REQ_OPEN)
 		return (struct finding){ .wait = true, .request = request };
 	if (!request->proved)
-		return no(TL_WHY_UNANSWERED);
+		return no(request->why ? (enum tl_why)request->why : TL_WHY_UNANSWERED);
 	if (line->end_ns <= request->settled_ns)
 		return finding;
 	if (!request->one_writer)
