@@ -252,13 +252,29 @@ static int supervise(struct agent *agent)
 	}
 }
 
+/* An agent that starts again must still take what its processes wrote last, although they have ended meanwhile. */
+static int check_selectors(struct agent *agent, struct tl_error *error)
+{
+	const char *dir = pin_dir(&agent->settings);
+	int r = tl_selectors_check(&agent->selectors, error);
+	char ring[4096];
+
+	if (r != -ESRCH || !dir)
+		return r;
+	snprintf(ring, sizeof(ring), "%s/tl_ring", dir);
+	if (access(ring, F_OK) < 0)
+		return r;
+	tl_msg(TL_WARNING, "%s. Going on, because %s may hold what was written before", error->message, ring);
+	return 0;
+}
+
 static int prepare(struct agent *agent, struct tl_error *error)
 {
 	int r = tl_agent_selectors(&agent->settings, agent->pids, &agent->selectors, error);
 
 	if (r < 0)
 		return r;
-	r = tl_selectors_check(&agent->selectors, error);
+	r = check_selectors(agent, error);
 	if (r < 0)
 		return r;
 	r = tl_check_privileges(error);

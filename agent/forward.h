@@ -14,6 +14,7 @@ struct tl_forward_options {
 	const struct tl_kafka_settings *kafka; /* borrowed for its life */
 	const char *log_dir;                   /* borrowed for its life */
 	const char *consumer;                  /* name in the log, "kafka" */
+	struct tl_forward_usage *last;         /* NULL, or gets the final numbers at the stop */
 };
 
 /* Checks the configuration, waits for no broker: an unreachable one is told to the operator and retried for ever, the log fills
@@ -27,6 +28,7 @@ struct tl_forward_usage {
 	uint64_t records, bytes;      /* acknowledged */
 	uint64_t in_flight;           /* produced, not acknowledged */
 	uint64_t retries, failures;   /* delivery reports with an error, each resent */
+	uint64_t dropped;             /* entries that cannot be sent: too large for the topic, malformed, resource unknown */
 	uint64_t position;            /* acknowledged log position */
 	bool connected;
 	char last_error[256];         /* "" none */

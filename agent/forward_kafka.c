@@ -157,22 +157,42 @@ int tl_forward_await_kafka(struct tl_forward *f)
 	return -EINTR;
 }
 
+/* Finds contiguous room for `len` bytes behind the newest value. Returns the end to be, 0 none before reports come. */
+static uint64_t find_room(const struct tl_forward *f, size_t len)
+{
+	uint64_t from = f->value_tail, left = TL_FORWARD_VALUES - from % TL_FORWARD_VALUES;
+
+	if (left < len)
+		from += left;
+	return from + len - f->value_head <= TL_FORWARD_VALUES ? from + len : 0;
+}
+
 rd_kafka_resp_err_t tl_forward_produce(struct tl_forward *f, const struct tl_message *m)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(m->n_headers);
+	bool copy = m->value.len > TL_FORWARD_VALUES / 4;
+	uint64_t end = copy ? f->value_tail : find_room(f, m->value.len);
+	const char *value = m->value.data;
+	rd_kafka_headers_t *headers;
 	rd_kafka_resp_err_t err;
 
+	if (!copy && !end)
+		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
+	if (!copy)
+		value = memcpy(f->values + (end - m->value.len) % TL_FORWARD_VALUES, value, m->value.len);
+	headers = rd_kafka_headers_new(m->n_headers);
 	for (uint32_t i = 0; i < m->n_headers; i++)
 		rd_kafka_header_add(headers, m->headers[i].key.data, (ssize_t)m->headers[i].key.len,
 				    m->headers[i].value.data, (ssize_t)m->headers[i].value.len);
 	err = rd_kafka_producev(f->rk, RD_KAFKA_V_RKT(f->topics[m->topic == TL_TOPIC_HTTP]),
-				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-				RD_KAFKA_V_VALUE((void *)m->value.data, m->value.len),
-				RD_KAFKA_V_KEY(m->key.data, m->key.len),
+				RD_KAFKA_V_MSGFLAGS(copy ? RD_KAFKA_MSG_F_COPY : 0),
+				RD_KAFKA_V_VALUE((void *)value, m->value.len), RD_KAFKA_V_KEY(m->key.data, m->key.len),
 				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)f->tail), RD_KAFKA_V_HEADERS(headers),
 				RD_KAFKA_V_END);
-	if (err)
+	if (err) {
 		rd_kafka_headers_destroy(headers);
-	return err;
+		return err;
+	}
+	f->value_tail = end;
+	f->value_ends[f->tail & (TL_FORWARD_SLOTS - 1)] = end;
+	return 0;
 }
-

@@ -16,6 +16,7 @@ struct tl_stream_info {
 	uint64_t next_offset, lost_bytes;     /* as struct tl_state_stream */
 	uint64_t delivered_bytes, records;    /* in finished records */
 	uint64_t gap_bytes;                   /* in gap records */
+	uint64_t gaps[TL_CAUSES];             /* of them since this worker started, by cause */
 	uint64_t last_ns;                     /* monotonic, last event */
 	uint32_t last_tgid;                   /* process that wrote last: names a gap's resource */
 	char *path;                           /* owned; "" for pipes */

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "userspace/base/clock.h"
 #include "userspace/base/fs.h"
@@ -180,6 +181,8 @@ static void each_second(struct tl_worker *worker, uint64_t now)
 	tl_worker_trailing_read(worker);
 	tl_enrich_tick(worker->enrich, now);
 	tl_worker_status_write(worker, false);
+	if (worker->settings->metrics)
+		tl_worker_metrics_streams(worker);
 }
 
 /* Sleeps until the next drain: short while lines come, longer when it is quiet. */
@@ -386,6 +389,7 @@ static int start_forward(struct tl_worker *worker, struct tl_error *error)
 		.kafka = &worker->settings->kafka,
 		.log_dir = worker->log_dir,
 		.consumer = "kafka",
+		.last = &worker->forward_usage,
 	};
 
 	if (!worker->settings->kafka.brokers)
@@ -424,7 +428,7 @@ static void done(struct tl_worker *worker)
 	tl_log_closep(&worker->log);
 	worker->log = NULL;
 	if (worker->forward)
-		left = tl_forward_stop(worker->forward, (unsigned)(worker->settings->stop_ns / TL_MS));
+		left = tl_forward_stop(TAKE_PTR(worker->forward), (unsigned)(worker->settings->stop_ns / TL_MS));
 	if (left)
 		tl_msg(TL_WARNING, "%llu entries are not acknowledged by the broker yet; they stay in %s and go out when "
 				   "the agent is started again",
@@ -444,6 +448,7 @@ int tl_worker_main(const struct tl_worker_options *options)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	prctl(PR_SET_NAME, "tapline-worker");
+	umask(077);
 	/* The mapping of perf buffers may need CAP_IPC_LOCK, so it comes first. */
 	r = tl_ring_open(&options->fds, &worker.ring, &error);
 	if (r == 0)

@@ -41,6 +41,12 @@ struct tl_worker {
 	struct tl_buf scratch;
 	struct tl_buf trailing;      /* struct tl_stream_row of streams with losses, read before the last drain */
 
+	/* as last told; the metrics thread reads these, never the objects */
+	struct tl_log_usage log_usage;
+	struct tl_forward_usage forward_usage;
+	uint64_t log_rate;           /* bytes a second appended of late */
+	uint64_t rate_ns, rate_end;  /* when it was taken, and the log's end then */
+
 	uint64_t epoch;              /* of uids */
 	uint64_t maps_id;            /* of the maps that streams and ring position are of */
 	uint64_t ring_position;      /* as in the last frame */
@@ -73,8 +79,17 @@ int tl_worker_recover(struct tl_worker *worker, struct tl_error *error);
 void tl_worker_save(struct tl_worker *worker, bool all);
 void tl_worker_checkpoint(void *arg, struct tl_log *log);
 
-/* worker_status.c: status file and metrics. */
+/* worker_status.c: the status file. */
 void tl_worker_status_write(struct tl_worker *worker, bool stopping);
+/* Bytes that selected processes wrote to logs; lost ones included. */
+uint64_t tl_worker_seen_bytes(const struct tl_worker *worker);
+uint64_t tl_worker_lost_bytes(const struct tl_worker *worker, int cause);
+/* How long the local log can still take what comes while nobody empties it; UINT64_MAX nothing comes. */
+uint64_t tl_worker_outage_seconds(const struct tl_worker *worker);
+
+/* worker_metrics.c: Prometheus text. The first is the collector, called in the server's thread; the second makes, once a second
+ * and in the worker's thread, what needs the stream table. */
 void tl_worker_metrics(void *arg, struct tl_buf *out);
+void tl_worker_metrics_streams(struct tl_worker *worker);
 
 #endif

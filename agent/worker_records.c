@@ -196,6 +196,7 @@ void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint
 	set_place(worker, stream, &extent, 1);
 	record_end(worker, TL_ENTRY_RECORD, &uid, resource);
 	stream->gap_bytes += bytes;
+	stream->gaps[cause] += bytes;
 	stream->dirty = true;
 	worker->counters.gaps++;
 	worker->counters.gap_bytes += bytes;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the worker tells: STATE/status.json, replaced once a second (`tapline status` reads it, also after a crash), and the
- * Prometheus families. The metrics thread reads counters that this thread writes: each is one aligned word. */
+/* What the worker tells in STATE/status.json, replaced once a second (`tapline status` reads it, also after a crash). */
 #include "agent/worker_internal.h"
 
 #include <stdio.h>
@@ -10,7 +9,6 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/fs.h"
 #include "userspace/base/json.h"
-#include "userspace/base/metrics.h"
 
 #define STREAMS_SHOWN 1000
 
@@ -41,15 +39,23 @@ static void close_object(struct tl_buf *out)
 	tl_buf_putc(out, '}');
 }
 
-static uint64_t lost_bytes(const struct tl_worker *worker, int cause)
+uint64_t tl_worker_lost_bytes(const struct tl_worker *worker, int cause)
 {
 	return worker->stats.lost_bytes[cause] + worker->counters.lost[cause];
+}
+
+/* The kernel counts what it captures while a file is undecided; files that turned out to be no logs do not count. */
+uint64_t tl_worker_seen_bytes(const struct tl_worker *worker)
+{
+	uint64_t seen = worker->stats.seen_bytes, ignored = worker->counters.ignored_bytes;
+
+	return seen > ignored ? seen - ignored : 0;
 }
 
 static void put_totals(const struct tl_worker *worker, struct tl_buf *out)
 {
 	open_object(out, "bytes");
-	number(out, "seen", worker->stats.seen_bytes);
+	number(out, "seen", tl_worker_seen_bytes(worker));
 	number(out, "captured", worker->counters.log_bytes);
 	number(out, "records", worker->counters.record_bytes);
 	number(out, "gaps", worker->counters.gap_bytes);
@@ -57,8 +63,8 @@ static void put_totals(const struct tl_worker *worker, struct tl_buf *out)
 	close_object(out);
 	open_object(out, "dropped_bytes");
 	for (int i = 0; i < TL_CAUSES; i++)
-		if (lost_bytes(worker, i))
-			number(out, cause_names[i], lost_bytes(worker, i));
+		if (tl_worker_lost_bytes(worker, i))
+			number(out, cause_names[i], tl_worker_lost_bytes(worker, i));
 	close_object(out);
 	open_object(out, "dropped_events");
 	for (int i = 0; i < TL_CAUSES; i++)
@@ -85,6 +91,11 @@ static void put_stream(const struct tl_stream_info *stream, struct tl_buf *out)
 	number(out, "seen_bytes", stream->next_offset);
 	number(out, "delivered_bytes", stream->delivered_bytes);
 	number(out, "gap_bytes", stream->gap_bytes);
+	open_object(out, "gaps");
+	for (int i = 0; i < TL_CAUSES; i++)
+		if (stream->gaps[i])
+			number(out, cause_names[i], stream->gaps[i]);
+	close_object(out);
 	number(out, "open_bytes", stream->next_offset - stream->delivered_bytes - stream->gap_bytes);
 	number(out, "records", stream->records);
 	close_object(out);
@@ -148,35 +159,67 @@ static void put_correlation(const struct tl_worker *worker, struct tl_buf *out)
 	close_object(out);
 }
 
+/* A mean that forgets in half a minute. */
+static void measure_rate(struct tl_worker *worker)
+{
+	uint64_t now = tl_mono_ns(), passed = now - worker->rate_ns, rate;
+
+	if (worker->rate_ns && passed < TL_SEC / 2)
+		return;
+	if (worker->rate_ns) {
+		rate = (uint64_t)((double)(worker->log_usage.end - worker->rate_end) * 1e9 / (double)passed);
+		worker->log_rate = (worker->log_rate * 29 + rate) / 30;
+	}
+	worker->rate_ns = now;
+	worker->rate_end = worker->log_usage.end;
+}
+
+uint64_t tl_worker_outage_seconds(const struct tl_worker *worker)
+{
+	const struct tl_log_usage *usage = &worker->log_usage;
+	uint64_t unread = usage->end - usage->oldest_unread;
+
+	if (worker->log_rate == 0)
+		return UINT64_MAX;
+	return unread < usage->max_bytes ? (usage->max_bytes - unread) / worker->log_rate : 0;
+}
+
 static void put_log(struct tl_worker *worker, struct tl_buf *out)
 {
-	struct tl_log_usage usage = { 0 };
+	const struct tl_log_usage *usage = &worker->log_usage;
 
-	if (worker->log)
-		tl_log_usage(worker->log, &usage);
+	if (worker->log) {
+		tl_log_usage(worker->log, &worker->log_usage);
+		measure_rate(worker);
+	}
 	open_object(out, "log");
-	number(out, "used_bytes", usage.used_bytes);
-	number(out, "max_bytes", usage.max_bytes);
-	number(out, "unread_bytes", usage.end - usage.oldest_unread);
+	number(out, "used_bytes", usage->used_bytes);
+	number(out, "max_bytes", usage->max_bytes);
+	number(out, "unread_bytes", usage->end - usage->oldest_unread);
 	number(out, "full", worker->counters.log_full);
+	number(out, "bytes_per_second", worker->log_rate);
+	if (tl_worker_outage_seconds(worker) != UINT64_MAX)
+		number(out, "outage_seconds", tl_worker_outage_seconds(worker));
 	close_object(out);
 }
 
-static void put_forward(const struct tl_worker *worker, struct tl_buf *out)
+static void put_forward(struct tl_worker *worker, struct tl_buf *out)
 {
-	struct tl_forward_usage usage;
+	const struct tl_forward_usage *usage = &worker->forward_usage;
 
-	if (!worker->forward)
+	if (!worker->settings->kafka.brokers)
 		return;
-	tl_forward_usage(worker->forward, &usage);
+	if (worker->forward)
+		tl_forward_usage(worker->forward, &worker->forward_usage);
 	open_object(out, "kafka");
 	text(out, "brokers", worker->settings->kafka.brokers);
 	tl_json_key(out, "connected");
-	tl_buf_puts(out, usage.connected ? "true" : "false");
-	number(out, "records", usage.records);
-	number(out, "in_flight", usage.in_flight);
-	number(out, "retries", usage.retries);
-	text(out, "last_error", usage.last_error);
+	tl_buf_puts(out, usage->connected ? "true" : "false");
+	number(out, "records", usage->records);
+	number(out, "in_flight", usage->in_flight);
+	number(out, "retries", usage->retries);
+	number(out, "dropped", usage->dropped);
+	text(out, "last_error", usage->last_error);
 	close_object(out);
 }
 
@@ -205,70 +248,4 @@ void tl_worker_status_write(struct tl_worker *worker, bool stopping)
 	tl_buf_puts(out, "}\n");
 	snprintf(path, sizeof(path), "%s/status.json", worker->settings->state_dir);
 	(void)tl_file_replace(path, tl_buf_span(out), false, NULL);
-}
-
-static void family(struct tl_buf *out, const char *name, const char *type, const char *help)
-{
-	tl_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void simple(struct tl_buf *out, const char *name, const char *type, const char *help, uint64_t value)
-{
-	family(out, name, type, help);
-	tl_buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
-}
-
-static void metrics_correlation(const struct tl_worker *worker, struct tl_buf *out)
-{
-	struct tl_corr_usage usage;
-
-	tl_corr_usage(worker->corr, &usage);
-	family(out, "tapline_agent_lines_total", "counter", "Lines by how their request id is known.");
-	for (int i = 0; i < TL_HOWS; i++)
-		tl_buf_printf(out, "tapline_agent_lines_total{how=\"%s\"} %llu\n", how_names[i],
-			      (unsigned long long)usage.how[i]);
-	family(out, "tapline_agent_uncorrelated_lines_total", "counter", "Lines without an id, by why.");
-	for (int i = 1; i < TL_WHYS; i++)
-		tl_buf_printf(out, "tapline_agent_uncorrelated_lines_total{why=\"%s\"} %llu\n", why_names[i],
-			      (unsigned long long)usage.why[i]);
-	simple(out, "tapline_agent_gate_contradictions_total", "counter", "Responses that spoke against the thread rule.",
-	       usage.contradicts);
-}
-
-void tl_worker_metrics(void *arg, struct tl_buf *out)
-{
-	struct tl_worker *worker = arg;
-	struct tl_forward_usage forward;
-
-	simple(out, "tapline_agent_seen_bytes_total", "counter", "Bytes that tapped processes wrote to logs.",
-	       worker->stats.seen_bytes);
-	simple(out, "tapline_agent_received_bytes_total", "counter", "Log bytes taken off the ring.",
-	       worker->counters.log_bytes);
-	simple(out, "tapline_agent_records_total", "counter", "Records appended to the local log, gap records too.",
-	       worker->counters.records + worker->counters.gaps);
-	simple(out, "tapline_agent_blind_bytes_total", "counter", "Bytes moved to logs by calls whose payload is not seen.",
-	       worker->stats.blind_bytes);
-	simple(out, "tapline_agent_gap_bytes_total", "counter", "Lost bytes told by gap records.",
-	       worker->counters.gap_bytes);
-	simple(out, "tapline_agent_http_exchanges_total", "counter", "HTTP exchanges seen.", worker->counters.exchanges);
-	simple(out, "tapline_agent_ring_pending_bytes", "gauge", "Bytes waiting in the ring.",
-	       tl_ring_pending(worker->ring));
-	simple(out, "tapline_agent_log_full_total", "counter", "Appends that waited because the local log was full.",
-	       worker->counters.log_full);
-	family(out, "tapline_agent_dropped_bytes_total", "counter", "Log bytes not captured, by cause.");
-	for (int i = 0; i < TL_CAUSES; i++)
-		tl_buf_printf(out, "tapline_agent_dropped_bytes_total{cause=\"%s\"} %llu\n", cause_names[i],
-			      (unsigned long long)lost_bytes(worker, i));
-	family(out, "tapline_agent_dropped_events_total", "counter", "Events not captured, by cause.");
-	for (int i = 0; i < TL_CAUSES; i++)
-		tl_buf_printf(out, "tapline_agent_dropped_events_total{cause=\"%s\"} %llu\n", cause_names[i],
-			      (unsigned long long)(worker->stats.lost_events[i] + worker->stats.lost_wire[i]));
-	metrics_correlation(worker, out);
-	if (!worker->forward)
-		return;
-	tl_forward_usage(worker->forward, &forward);
-	simple(out, "tapline_agent_kafka_records_total", "counter", "Records acknowledged by the broker.", forward.records);
-	simple(out, "tapline_agent_kafka_in_flight", "gauge", "Records sent and not acknowledged.", forward.in_flight);
-	simple(out, "tapline_agent_kafka_failures_total", "counter", "Deliveries that failed and were sent again.",
-	       forward.failures);
 }

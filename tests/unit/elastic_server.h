@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server in this process that fails as Elasticsearch and OpenSearch do, and keeps the ids that it took. */
+/* A server in this process that fails as Elasticsearch and OpenSearch do, and keeps the ids that it
+ * took. */
 #ifndef TL_TEST_ELASTIC_SERVER_H
 #define TL_TEST_ELASTIC_SERVER_H
 
@@ -29,17 +30,17 @@ struct server {
 	char url[64];
 	pthread_mutex_t lock;
 	/* What goes wrong: */
-	int whole_status, whole_times;  /* the first requests end so */
-	int whole_always;               /* each one does */
-	bool lose_answer;               /* the first request is carried out, its answer is a proxy's page */
-	int busy_items;                 /* of the first request: this many get 429 */
-	size_t body_max;                /* larger ones get 413; 0 none */
-	const char *spoiler;            /* a request with this text in it gets 400 */
-	const char *refused;            /* an item with this text in it gets 400 mapper_parsing_exception */
-	const char *crasher;            /* an item with this text in it gets 500 */
-	int root_status;                /* of GET / */
-	const char *templates;          /* answer to GET /_index_template */
-	const char *streams;            /* answer to GET /_data_stream, NULL 404 */
+	int whole_status, whole_times; /* the first requests end so */
+	int whole_always;	       /* each one does */
+	bool lose_answer;      /* the first request is carried out, its answer is a proxy's page */
+	int busy_items;	       /* of the first request: this many get 429 */
+	size_t body_max;       /* larger ones get 413; 0 none */
+	const char *spoiler;   /* a request with this text in it gets 400 */
+	const char *refused;   /* an item with this text in it gets 400 mapper_parsing_exception */
+	const char *crasher;   /* an item with this text in it gets 500 */
+	int root_status;       /* of GET / */
+	const char *templates; /* answer to GET /_index_template */
+	const char *streams;   /* answer to GET /_data_stream, NULL 404 */
 	/* What it saw: */
 	int requests, taken[RECORDS], duplicates;
 	char template[4096];
@@ -60,7 +61,8 @@ static void put_answer(struct tl_buf *out, bool *first, int status, const char *
 	*first = false;
 }
 
-static void one_item(struct server *s, const char *document, unsigned n, int *busy, struct tl_buf *out, bool *first)
+static void one_item(struct server *s, const char *document, unsigned n, int *busy,
+		     struct tl_buf *out, bool *first)
 {
 	if (s->refused && strstr(document, s->refused))
 		put_answer(out, first, 400, "mapper_parsing_exception");
@@ -87,7 +89,11 @@ static void bulk_items(struct server *s, char *body, struct tl_buf *out)
 		unsigned n;
 
 		assert_non_null(document);
-		assert_int_equal(sscanf(action, "{\"create\":{\"_index\":\"tapline-logs-%10[0-9.]\",\"_id\":\"aa-1-%x\"}}", day, &n), 2);
+		assert_int_equal(sscanf(action,
+					"{\"create\":{\"_index\":\"tapline-logs-%10[0-9.]\",\"_"
+					"id\":\"aa-1-%x\"}}",
+					day, &n),
+				 2);
 		assert_string_equal(day, n < 20 ? "2026.11.23" : "2026.11.24");
 		assert_true(n < RECORDS);
 		one_item(s, document, n, &busy, out, &first);
@@ -98,7 +104,7 @@ static void bulk_items(struct server *s, char *body, struct tl_buf *out)
 static int on_bulk(struct server *s, const struct post *post, struct tl_buf *out)
 {
 	static char body[8 * BODY_MAX];
-	z_stream z = { 0 };
+	z_stream z = {0};
 	int status = s->whole_always;
 
 	s->requests++;
@@ -129,10 +135,13 @@ static int on_bulk(struct server *s, const struct post *post, struct tl_buf *out
 	return 200;
 }
 
-static int answer_to(struct server *s, const char *method, const char *url, const struct post *post, struct tl_buf *out)
+static int answer_to(struct server *s, const char *method, const char *url, const struct post *post,
+		     struct tl_buf *out)
 {
 	if (strcmp(url, "/") == 0) {
-		tl_buf_puts(out, s->root_status == 200 ? "{\"version\":{\"distribution\":\"opensearch\",\"number\":\"2.19.1\"}}" : "{}");
+		tl_buf_puts(out, s->root_status == 200 ? "{\"version\":{\"distribution\":"
+							 "\"opensearch\",\"number\":\"2.19.1\"}}"
+						       : "{}");
 		return s->root_status;
 	}
 	if (strncmp(url, "/_data_stream/", 14) == 0) {
@@ -150,10 +159,11 @@ static int answer_to(struct server *s, const char *method, const char *url, cons
 	return strcmp(url, "/_bulk") == 0 ? on_bulk(s, post, out) : 404;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-				  const char *version, const char *data, size_t *size, void **state)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *size, void **state)
 {
-	_cleanup_(tl_buf_done) struct tl_buf out = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf out = {0};
 	struct server *s = arg;
 	struct post *post = *state;
 	struct MHD_Response *response;
@@ -176,7 +186,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	}
 	pthread_mutex_lock(&s->lock);
 	authorization = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
-	snprintf(s->authorization, sizeof(s->authorization), "%s", authorization ? authorization : "");
+	snprintf(s->authorization, sizeof(s->authorization), "%s",
+		 authorization ? authorization : "");
 	status = answer_to(s, method, url, post, &out);
 	pthread_mutex_unlock(&s->lock);
 	response = MHD_create_response_from_buffer(out.len, out.data, MHD_RESPMEM_MUST_COPY);
@@ -185,7 +196,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return result;
 }
 
-static void on_completed(void *arg, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
 {
 	(void)arg, (void)connection, (void)code;
 	free(*state);
@@ -194,11 +206,14 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 
 static inline void start_server(struct server *s, uint16_t port)
 {
-	struct sockaddr_in where = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in where = {.sin_family = AF_INET,
+				    .sin_port = htons(port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
-	s->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, &where,
-				     MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				     MHD_OPTION_END);
+	s->daemon = MHD_start_daemon(
+		MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
+		&where, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, NULL, MHD_OPTION_END);
 	assert_non_null(s->daemon);
 	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%u",
 		 MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);

@@ -23,7 +23,7 @@ struct store_fixture {
 	char dir[64], path[96];
 	struct tl_store_settings settings;
 	struct tl_sink *sink;
-	sqlite3 *db;                 /* a reader's */
+	sqlite3 *db; /* a reader's */
 	struct tl_arena arena;
 	struct tl_record record;
 	struct tl_sink_result result;
@@ -33,7 +33,7 @@ struct store_fixture {
 
 static inline void open_sink(struct store_fixture *f)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	if (tl_sink_store.open(&f->settings, &f->sink, &error) < 0)
 		fail_msg("%s", error.message);
@@ -43,7 +43,7 @@ static inline void open_sink(struct store_fixture *f)
 static inline int store_setup(void **state)
 {
 	struct store_fixture *f = calloc(1, sizeof(*f));
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	snprintf(f->dir, sizeof(f->dir), "/tmp/tapline-store-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
@@ -108,8 +108,8 @@ static inline struct tl_record *new_record(struct store_fixture *f, unsigned n, 
 
 static inline struct tl_message message_of(struct store_fixture *f, int topic)
 {
-	struct tl_buf json = { 0 };
-	struct tl_message m = { .topic = topic, .offset = f->offset++ };
+	struct tl_buf json = {0};
+	struct tl_message m = {.topic = topic, .offset = f->offset++};
 
 	assert_int_equal(tl_record_to_json(&f->record, &json), 0);
 	m.value = tl_arena_copy(&f->arena, tl_buf_span(&json));
@@ -119,21 +119,22 @@ static inline struct tl_message message_of(struct store_fixture *f, int topic)
 
 static inline struct tl_message text_message(struct store_fixture *f, int topic, const char *text)
 {
-	return (struct tl_message){ .topic = topic, .offset = f->offset++, .value = tl_span_str(text) };
+	return (struct tl_message){
+		.topic = topic, .offset = f->offset++, .value = tl_span_str(text)};
 }
 
 static inline int put(struct store_fixture *f, const struct tl_message *messages, size_t n)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
-	f->result = (struct tl_sink_result){ .dead = f->dead };
+	f->result = (struct tl_sink_result){.dead = f->dead};
 	return tl_sink_store.write(f->sink, messages, n, &f->result, NULL, &error);
 }
 
 static inline int commit_at(struct store_fixture *f, int64_t next)
 {
-	struct tl_partition part = { TL_TOPIC_LOGS, 0, next };
-	struct tl_error error = { 0 };
+	struct tl_partition part = {TL_TOPIC_LOGS, 0, next};
+	struct tl_error error = {0};
 
 	return tl_sink_store.commit(f->sink, &part, 1, &error);
 }

@@ -10,7 +10,7 @@
 
 static void every_pointer_is_aligned_and_its_own(void **state)
 {
-	struct tl_arena arena = { 0 };
+	struct tl_arena arena = {0};
 	char *p[500];
 
 	(void)state;
@@ -28,7 +28,7 @@ static void every_pointer_is_aligned_and_its_own(void **state)
 
 static void a_request_past_max_is_null_and_the_rest_still_usable(void **state)
 {
-	struct tl_arena arena = { .max = 1024 };
+	struct tl_arena arena = {.max = 1024};
 
 	(void)state;
 	assert_non_null(tl_arena_alloc(&arena, 1000));
@@ -44,7 +44,7 @@ static void a_request_past_max_is_null_and_the_rest_still_usable(void **state)
 
 static void without_a_maximum_it_is_64_mib(void **state)
 {
-	struct tl_arena arena = { 0 };
+	struct tl_arena arena = {0};
 
 	(void)state;
 	assert_null(tl_arena_alloc(&arena, ((size_t)64 << 20) + 1));
@@ -54,7 +54,7 @@ static void without_a_maximum_it_is_64_mib(void **state)
 
 static void reset_keeps_a_block_for_the_next_round(void **state)
 {
-	struct tl_arena arena = { 0 };
+	struct tl_arena arena = {0};
 	struct tl_arena_block *kept;
 
 	(void)state;
@@ -77,12 +77,12 @@ static void reset_keeps_a_block_for_the_next_round(void **state)
 
 static void a_copy_has_the_bytes_and_an_empty_one_is_not_null(void **state)
 {
-	struct tl_arena arena = { .max = 64 };
+	struct tl_arena arena = {.max = 64};
 	struct tl_span s = tl_arena_copy(&arena, TL_SPAN_LIT("a\0b")), empty;
 
 	(void)state;
 	assert_true(tl_span_eq(s, TL_SPAN_LIT("a\0b")));
-	empty = tl_arena_copy(&arena, (struct tl_span){ NULL, 0 });
+	empty = tl_arena_copy(&arena, (struct tl_span){NULL, 0});
 	assert_non_null(empty.data);
 	assert_int_equal(empty.len, 0);
 	s = tl_arena_copy(&arena, TL_SPAN_LIT("0123456789012345678901234567890123456789"));
@@ -93,7 +93,7 @@ static void a_copy_has_the_bytes_and_an_empty_one_is_not_null(void **state)
 
 static void printf_formats_or_has_no_room(void **state)
 {
-	struct tl_arena arena = { .max = 32 };
+	struct tl_arena arena = {.max = 32};
 
 	(void)state;
 	assert_true(tl_span_is(tl_arena_printf(&arena, "%d-%s", 7, "x"), "7-x"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The elasticsearch sink against a server in this process that fails as real ones do. It keeps the ids it took, so that each test ends
- * with the same question: is every record there exactly once, or dead with its reason? */
+/* The elasticsearch sink against a server in this process that fails as real ones do. It keeps the
+ * ids it took, so that each test ends with the same question: is every record there exactly once,
+ * or dead with its reason? */
 #include "elastic_server.h"
 
 struct world {
@@ -21,15 +22,22 @@ static int setup(void **state)
 	pthread_mutex_init(&w->server.lock, NULL);
 	w->server.root_status = 200;
 	start_server(&w->server, 0);
-	w->settings = (struct tl_elastic_settings){ .url = w->server.url, .index_prefix = "tapline-logs-", .gzip = true,
-						    .template = true, .in_flight = 2, .replicas = -1,
-						    .request_bytes = 2000, .timeout_ns = 5 * TL_SEC };
+	w->settings = (struct tl_elastic_settings){.url = w->server.url,
+						   .index_prefix = "tapline-logs-",
+						   .gzip = true,
+						   .template = true,
+						   .in_flight = 2,
+						   .replicas = -1,
+						   .request_bytes = 2000,
+						   .timeout_ns = 5 * TL_SEC};
 	for (unsigned n = 0; n < RECORDS; n++) {
 		const char *day = n < 20 ? "2026-11-23" : "2026-11-24";
 
 		snprintf(w->values[n], sizeof(w->values[n]),
-			 "{\"uid\":\"aa-1-%x\",\"timestamp\":\"%sT01:00:00.000000000Z\",\"observed_timestamp\":\"%sT01:00:00.000000000Z\","
-			 "\"body\":\"record %u.\"}", n, day, day, n);
+			 "{\"uid\":\"aa-1-%x\",\"timestamp\":\"%sT01:00:00.000000000Z\",\"observed_"
+			 "timestamp\":\"%sT01:00:00.000000000Z\","
+			 "\"body\":\"record %u.\"}",
+			 n, day, day, n);
 		w->messages[n].value = tl_span_str(w->values[n]);
 	}
 	w->result.dead = w->dead;
@@ -56,9 +64,10 @@ static int open_it(struct world *w, struct tl_error *error)
 
 static void write_all(struct world *w)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
-	if (open_it(w, &error) < 0 || w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error) < 0)
+	if (open_it(w, &error) < 0 ||
+	    w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error) < 0)
 		fail_msg("%s", error.message);
 }
 
@@ -112,14 +121,14 @@ static void lost_answer_is_asked_for_again(void **state)
 
 static void server_errors_of_the_whole_are_waited_out(void **state)
 {
-	static const int statuses[] = { 429, 500, 502, 503 };
+	static const int statuses[] = {429, 500, 502, 503};
 	struct world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
 		w->server.whole_status = statuses[i];
 		w->server.whole_times = 2;
 		memset(w->server.taken, 0, sizeof(w->server.taken));
-		w->result = (struct tl_sink_result){ .dead = w->dead };
+		w->result = (struct tl_sink_result){.dead = w->dead};
 		write_all(w);
 		assert_decided(w, 0);
 		assert_true(w->result.retries > 0);
@@ -182,9 +191,12 @@ static void record_that_is_too_large_alone_is_dead(void **state)
 	unsigned seed = 1;
 	size_t n;
 
-	n = (size_t)snprintf(large, sizeof(large), "{\"uid\":\"aa-1-5\",\"observed_timestamp\":\"2026-11-23T01:00:00Z\",\"body\":\"");
+	n = (size_t)snprintf(
+		large, sizeof(large),
+		"{\"uid\":\"aa-1-5\",\"observed_timestamp\":\"2026-11-23T01:00:00Z\",\"body\":\"");
 	while (n < sizeof(large) - 3)
-		large[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[rand_r(&seed) % 36]; /* does not pack */
+		large[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[rand_r(&seed) %
+								    36]; /* does not pack */
 	strcpy(large + n, "\"}");
 	w->messages[5].value = tl_span_str(large);
 	w->settings.request_bytes = 1 << 20;
@@ -220,11 +232,13 @@ static void message_that_is_no_record_is_dead_without_asking(void **state)
 static void refused_credentials_end_it_and_decide_nothing(void **state)
 {
 	struct world *w = *state;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	assert_int_equal(open_it(w, &error), 0);
 	w->server.whole_always = 401;
-	assert_int_equal(w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error), -EACCES);
+	assert_int_equal(
+		w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error),
+		-EACCES);
 	assert_non_null(strstr(error.message, "--password-file"));
 	assert_int_equal(w->result.n_dead, 0);
 }
@@ -250,20 +264,24 @@ static void *stop_later(void *arg)
 static void stop_ends_the_wait_for_a_server_that_is_away(void **state)
 {
 	struct world *w = *state;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	uint64_t began = tl_mono_ns();
 	pthread_t thread;
 
 	assert_int_equal(open_it(w, &error), 0);
 	w->server.whole_always = 503;
 	pthread_create(&thread, NULL, stop_later, w);
-	assert_int_equal(w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error), -EINTR);
+	assert_int_equal(
+		w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error),
+		-EINTR);
 	pthread_join(thread, NULL);
 	assert_true(tl_mono_ns() - began < 10 * TL_SEC);
 	w->server.whole_always = 0;
 	w->stop = 0;
-	w->result = (struct tl_sink_result){ .dead = w->dead };
-	assert_int_equal(w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error), 0);
+	w->result = (struct tl_sink_result){.dead = w->dead};
+	assert_int_equal(
+		w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error),
+		0);
 	assert_decided(w, 0);
 }
 
@@ -280,14 +298,16 @@ static void *start_later(void *arg)
 static void server_that_went_away_is_found_again(void **state)
 {
 	struct world *w = *state;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	pthread_t thread;
 
 	assert_int_equal(open_it(w, &error), 0);
 	MHD_stop_daemon(w->server.daemon);
 	w->server.daemon = NULL;
 	pthread_create(&thread, NULL, start_later, w);
-	assert_int_equal(w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error), 0);
+	assert_int_equal(
+		w->sink->ops->write(w->sink, w->messages, RECORDS, &w->result, &w->stop, &error),
+		0);
 	pthread_join(thread, NULL);
 	assert_decided(w, 0);
 	assert_true(w->result.retries > 0);
@@ -296,7 +316,7 @@ static void server_that_went_away_is_found_again(void **state)
 static void server_that_is_not_there_is_named_at_start(void **state)
 {
 	struct world *w = *state;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	MHD_stop_daemon(w->server.daemon);
 	w->server.daemon = NULL;
@@ -317,16 +337,19 @@ static void server_that_does_not_say_what_it_is_works(void **state)
 static void names_that_are_data_streams_are_refused(void **state)
 {
 	struct world *w = *state;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	w->server.streams = "{\"data_streams\":[]}";
-	w->server.templates = "{\"index_templates\":[{\"name\":\"low\",\"index_template\":{\"index_patterns\":[\"*\"],\"priority\":1,"
-			      "\"data_stream\":{}}},{\"name\":\"mine\",\"index_template\":{\"index_patterns\":[\"tapline-logs-*\"],"
+	w->server.templates = "{\"index_templates\":[{\"name\":\"low\",\"index_template\":{\"index_"
+			      "patterns\":[\"*\"],\"priority\":1,"
+			      "\"data_stream\":{}}},{\"name\":\"mine\",\"index_template\":{\"index_"
+			      "patterns\":[\"tapline-logs-*\"],"
 			      "\"priority\":900}}]}";
 	assert_int_equal(open_it(w, &error), 0);
 	w->sink->ops->close(w->sink);
 	w->sink = NULL;
-	w->server.templates = "{\"index_templates\":[{\"name\":\"theirs\",\"index_template\":{\"index_patterns\":[\"x\",\"tap*\"],"
+	w->server.templates = "{\"index_templates\":[{\"name\":\"theirs\",\"index_template\":{"
+			      "\"index_patterns\":[\"x\",\"tap*\"],"
 			      "\"priority\":900,\"data_stream\":{\"hidden\":false}}}]}";
 	assert_int_equal(open_it(w, &error), -EINVAL);
 	assert_non_null(strstr(error.message, "theirs"));

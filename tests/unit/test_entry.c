@@ -27,7 +27,7 @@ static int setup(void **state)
 
 	tl_record_reset(r);
 	f->resources = tl_resources_new(4);
-	f->uid = (struct tl_uid){ UINT64_C(0x9f0b6c1e5d2a4477), 0x2a9, 0x12c40 };
+	f->uid = (struct tl_uid){UINT64_C(0x9f0b6c1e5d2a4477), 0x2a9, 0x12c40};
 	r->timestamp_ns = UINT64_C(1795395600121000000);
 	r->observed_ns = UINT64_C(1795395600123456789);
 	r->severity_number = 17;
@@ -71,7 +71,7 @@ static void assert_json_equal(struct fixture *f)
 {
 	char uid[TL_UID_MAX];
 
-	f->record.uid = (struct tl_span){ uid, tl_uid_format(&f->uid, uid) };
+	f->record.uid = (struct tl_span){uid, tl_uid_format(&f->uid, uid)};
 	tl_buf_clear(&f->expected);
 	assert_int_equal(tl_record_to_json(&f->record, &f->expected), 0);
 
@@ -79,7 +79,8 @@ static void assert_json_equal(struct fixture *f)
 	assert_int_equal(tl_entry_to_json(tl_buf_span(&f->entry), f->resources, &f->json), 0);
 	assert_true(tl_span_eq(tl_buf_span(&f->json), tl_buf_span(&f->expected)));
 
-	assert_int_equal(tl_entry_to_record(tl_buf_span(&f->entry), f->resources, &f->arena, &f->again), 0);
+	assert_int_equal(
+		tl_entry_to_record(tl_buf_span(&f->entry), f->resources, &f->arena, &f->again), 0);
 	tl_buf_clear(&f->json);
 	assert_int_equal(tl_record_to_json(&f->again, &f->json), 0);
 	assert_true(tl_span_eq(tl_buf_span(&f->json), tl_buf_span(&f->expected)));
@@ -87,16 +88,16 @@ static void assert_json_equal(struct fixture *f)
 
 static void a_uid_is_epoch_stream_and_offset_in_hex(void **state)
 {
-	struct tl_uid uid = { UINT64_C(0x9f0b6c1e5d2a4477), 0x2a9, 0x12c40 };
+	struct tl_uid uid = {UINT64_C(0x9f0b6c1e5d2a4477), 0x2a9, 0x12c40};
 	char out[TL_UID_MAX];
 
 	(void)state;
 	assert_int_equal(tl_uid_format(&uid, out), 26);
 	assert_string_equal(out, "9f0b6c1e5d2a4477-2a9-12c40");
-	uid = (struct tl_uid){ 1, 0, 0 };
+	uid = (struct tl_uid){1, 0, 0};
 	assert_int_equal(tl_uid_format(&uid, out), 20);
 	assert_string_equal(out, "0000000000000001-0-0");
-	uid = (struct tl_uid){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
+	uid = (struct tl_uid){UINT64_MAX, UINT64_MAX, UINT64_MAX};
 	assert_int_equal(tl_uid_format(&uid, out), TL_UID_MAX - 2);
 	assert_string_equal(out, "ffffffffffffffff-ffffffffffffffff-ffffffffffffffff");
 }
@@ -111,7 +112,8 @@ static void an_entry_gives_the_record_and_the_same_json_both_ways(void **state)
 	assert_true(tl_span_eq(f->again.body, f->record.body));
 
 	f->record.trace_flags = -1;
-	f->record.trace_id = f->record.span_id = f->record.severity_text = (struct tl_span){ NULL, 0 };
+	f->record.trace_id = f->record.span_id = f->record.severity_text =
+		(struct tl_span){NULL, 0};
 	f->record.severity_number = 0;
 	pack(f);
 	assert_json_equal(f);
@@ -140,7 +142,9 @@ static void a_resource_never_announced_is_enoent(void **state)
 	assert_int_equal(tl_buf_puts(&f->json, "before"), 0);
 	assert_int_equal(tl_entry_to_json(tl_buf_span(&f->entry), f->resources, &f->json), -ENOENT);
 	assert_true(tl_span_is(tl_buf_span(&f->json), "before"));
-	assert_int_equal(tl_entry_to_record(tl_buf_span(&f->entry), f->resources, &f->arena, &f->again), -ENOENT);
+	assert_int_equal(
+		tl_entry_to_record(tl_buf_span(&f->entry), f->resources, &f->arena, &f->again),
+		-ENOENT);
 }
 
 static void learn_number(struct fixture *f, uint32_t number, const char *service)
@@ -193,7 +197,8 @@ static void peek_and_attr_read_what_headers_need(void **state)
 	assert_int_equal(f->again.attributes.n, 0);
 	assert_int_equal(tl_entry_attr(tl_buf_span(&f->entry), "log.iostream", &value), 1);
 	assert_true(tl_span_is(value, "stdout"));
-	assert_int_equal(tl_entry_attr(tl_buf_span(&f->entry), "http.response.status_code", &value), 1);
+	assert_int_equal(tl_entry_attr(tl_buf_span(&f->entry), "http.response.status_code", &value),
+			 1);
 	assert_true(tl_span_is(value, "500"));
 	assert_int_equal(tl_entry_attr(tl_buf_span(&f->entry), "service.name", &value), 0);
 }
@@ -220,7 +225,7 @@ static void a_megabyte_body_survives(void **state)
 	char *body = malloc(len);
 
 	memset(body, '\n', len);
-	f->record.body = (struct tl_span){ body, len };
+	f->record.body = (struct tl_span){body, len};
 	pack(f);
 	assert_json_equal(f);
 	free(body);
@@ -232,10 +237,11 @@ static void texts_longer_than_the_form_holds_are_einval(void **state)
 	static char longest[70000];
 
 	memset(longest, 'a', sizeof(longest));
-	f->record.trace_id = (struct tl_span){ longest, 256 };
+	f->record.trace_id = (struct tl_span){longest, 256};
 	assert_int_equal(tl_entry_pack(&f->record, &f->uid, 7, &f->entry), -EINVAL);
 	f->record.trace_id.len = 0;
-	tl_attr_set_span(&f->record.attributes, (struct tl_span){ longest, 65536 }, TL_SPAN_LIT("v"), TL_ATTR_STRING);
+	tl_attr_set_span(&f->record.attributes, (struct tl_span){longest, 65536}, TL_SPAN_LIT("v"),
+			 TL_ATTR_STRING);
 	assert_int_equal(tl_entry_pack(&f->record, &f->uid, 7, &f->entry), -EINVAL);
 	assert_int_equal(f->entry.len, 0);
 	assert_int_equal(tl_entry_pack_resource(0, &f->record.resource, &f->entry), -EINVAL);
@@ -244,7 +250,7 @@ static void texts_longer_than_the_form_holds_are_einval(void **state)
 static void a_full_buffer_is_enobufs_and_unchanged(void **state)
 {
 	struct fixture *f = *state;
-	struct tl_buf out = { .max = 40 };
+	struct tl_buf out = {.max = 40};
 
 	assert_int_equal(tl_entry_pack(&f->record, &f->uid, 7, &out), -ENOBUFS);
 	assert_int_equal(out.len, 0);
@@ -267,47 +273,51 @@ static struct tl_span guarded(struct guard *guard, struct tl_span data)
 {
 	if (!guard->map) {
 		guard->page = (size_t)sysconf(_SC_PAGESIZE);
-		guard->map = mmap(NULL, 2 * guard->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		guard->map = mmap(NULL, 2 * guard->page, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		assert_int_equal(mprotect(guard->map + guard->page, guard->page, PROT_NONE), 0);
 	}
 	memcpy(guard->map + guard->page - data.len, data.data, data.len);
-	return (struct tl_span){ guard->map + guard->page - data.len, data.len };
+	return (struct tl_span){guard->map + guard->page - data.len, data.len};
 }
 
 static void no_prefix_of_an_entry_crashes(void **state)
 {
 	struct fixture *f = *state;
-	struct guard guard = { 0 };
+	struct guard guard = {0};
 	struct tl_span value;
 	struct tl_uid uid;
 
 	pack(f);
 	for (size_t n = 0; n < f->entry.len; n++) {
-		struct tl_span part = guarded(&guard, (struct tl_span){ f->entry.data, n });
+		struct tl_span part = guarded(&guard, (struct tl_span){f->entry.data, n});
 
 		tl_buf_clear(&f->json);
 		assert_int_equal(tl_entry_to_json(part, f->resources, &f->json), -EBADMSG);
 		assert_int_equal(f->json.len, 0);
-		assert_int_equal(tl_entry_to_record(part, f->resources, &f->arena, &f->again), -EBADMSG);
+		assert_int_equal(tl_entry_to_record(part, f->resources, &f->arena, &f->again),
+				 -EBADMSG);
 		assert_in_range((unsigned)-tl_entry_peek(part, &uid, &f->again), 0, EBADMSG);
 		assert_int_equal(tl_entry_attr(part, "no such", &value), -EBADMSG);
 	}
 	for (size_t n = 0; n < f->resource.len; n++)
-		assert_int_equal(tl_resources_learn(f->resources,
-						    guarded(&guard, (struct tl_span){ f->resource.data, n })),
-				 -EBADMSG);
+		assert_int_equal(
+			tl_resources_learn(f->resources,
+					   guarded(&guard, (struct tl_span){f->resource.data, n})),
+			-EBADMSG);
 	munmap(guard.map, 2 * guard.page);
 }
 
 static void changed_bytes_never_crash(void **state)
 {
 	struct fixture *f = *state;
-	struct guard guard = { 0 };
+	struct guard guard = {0};
 	unsigned seed = 7;
 
 	pack(f);
 	for (int i = 0; i < 20000; i++) {
-		struct tl_span data = guarded(&guard, tl_buf_span(i % 2 ? &f->entry : &f->resource));
+		struct tl_span data =
+			guarded(&guard, tl_buf_span(i % 2 ? &f->entry : &f->resource));
 		char *p = guard.map + guard.page - data.len;
 
 		for (int flips = 0; flips < 1 + i % 3; flips++) {
@@ -329,7 +339,7 @@ static void changed_bytes_never_crash(void **state)
 static void a_newer_fixed_part_is_skipped_and_a_newer_version_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct tl_buf longer = { 0 };
+	struct tl_buf longer = {0};
 
 	pack(f);
 	tl_buf_add(&longer, f->entry.data, sizeof(struct tl_entry_fixed));
@@ -341,7 +351,8 @@ static void a_newer_fixed_part_is_skipped_and_a_newer_version_refused(void **sta
 	tl_buf_add(&f->entry, longer.data, longer.len);
 	assert_json_equal(f);
 	f->entry.data[0] = TL_ENTRY_VERSION + 1;
-	assert_int_equal(tl_entry_to_json(tl_buf_span(&f->entry), f->resources, &f->json), -EBADMSG);
+	assert_int_equal(tl_entry_to_json(tl_buf_span(&f->entry), f->resources, &f->json),
+			 -EBADMSG);
 	tl_buf_done(&longer);
 }
 

@@ -17,6 +17,9 @@ static struct tl_metric up = {.name = "t_up", .help = "Line\nand \\.", .type = T
 static struct tl_metric drop_b = {
 	.name = "t_drops_total", .help = "Dropped.", .type = TL_COUNTER, .labels = "cause=\"b\""};
 
+static struct tl_metric seconds = {
+	.name = "t_seconds_total", .help = "Time.", .type = TL_COUNTER, .unit = 1000000000};
+
 static void collect(void *arg, struct tl_buf *out)
 {
 	tl_buf_puts(out, "t_dynamic{stream=\"");
@@ -35,7 +38,9 @@ static void render_groups_families_and_asks_collectors(void **state)
 	tl_metric_register(&up);
 	tl_metric_register(&drop_b);
 	tl_metric_register(&up);
-	tl_metric_collect(collect, (void *)(uintptr_t) "a\"b\\c\nd");
+	tl_metric_collect(collect, (void *)(uintptr_t) "a\"b\\c\nd\xff");
+	tl_metric_register(&seconds);
+	tl_metric_set(&seconds, 1500000000);
 	tl_metric_add(&drop_a, 2);
 	tl_metric_add(&drop_a, 3);
 	tl_metric_set(&up, 9);
@@ -48,7 +53,10 @@ static void render_groups_families_and_asks_collectors(void **state)
 				      "# HELP t_up Line\\nand \\\\.\n"
 				      "# TYPE t_up gauge\n"
 				      "t_up 9\n"
-				      "t_dynamic{stream=\"a\\\"b\\\\c\\nd\"} 1\n");
+				      "# HELP t_seconds_total Time.\n"
+				      "# TYPE t_seconds_total counter\n"
+				      "t_seconds_total 1.5\n"
+				      "t_dynamic{stream=\"a\\\"b\\\\c\\nd\xef\xbf\xbd\"} 1\n");
 	tl_buf_done(&out);
 }
 

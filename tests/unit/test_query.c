@@ -12,15 +12,25 @@ struct found {
 	size_t n;
 };
 
-/* Twelve records, seconds 0 to 11; one question is asked of the store and of each record in memory, and both must agree. */
+/* Twelve records, seconds 0 to 11; one question is asked of the store and of each record in memory,
+ * and both must agree. */
 static int setup(void **state)
 {
 	static const char *const bodies[] = {
-		"request started",       "connection reset by peer", "payment refused for user 17", "connection timeout after 30 s",
-		"reset the connection",  "TimeoutError: read",       "cache hit rate=0.93",         "user 17 logged in",
-		"disk \"sda\" is full",  "request finished",         "connection closed",           "shutting down",
+		"request started",
+		"connection reset by peer",
+		"payment refused for user 17",
+		"connection timeout after 30 s",
+		"reset the connection",
+		"TimeoutError: read",
+		"cache hit rate=0.93",
+		"user 17 logged in",
+		"disk \"sda\" is full",
+		"request finished",
+		"connection closed",
+		"shutting down",
 	};
-	static const uint8_t severities[] = { 9, 17, 17, 13, 9, 18, 5, 9, 21, 9, 9, 10 };
+	static const uint8_t severities[] = {9, 17, 17, 13, 9, 18, 5, 9, 21, 9, 9, 10};
 	struct store_fixture *f;
 
 	store_setup(state);
@@ -29,13 +39,17 @@ static int setup(void **state)
 		struct tl_record *r = new_record(f, n, bodies[n]);
 
 		r->severity_number = severities[n];
-		tl_attr_set(&r->resource, "service.name", n % 3 ? TL_SPAN_LIT("cart") : TL_SPAN_LIT("billing"));
+		tl_attr_set(&r->resource, "service.name",
+			    n % 3 ? TL_SPAN_LIT("cart") : TL_SPAN_LIT("billing"));
 		if (n % 4 == 1)
 			tl_attr_set(&r->attributes, "correlation.id", TL_SPAN_LIT("req-1"));
 		if (n == 2)
 			r->trace_id = TL_SPAN_LIT("4bf92f3577b34da6a3ce929d0e0e4736");
-		tl_attr_set_u64(&r->attributes, &f->arena, "http.response.status_code", 200 + n * 50);
-		tl_attr_set_span(&r->attributes, TL_SPAN_LIT("log.batched"), n == 7 ? TL_SPAN_LIT("true") : TL_SPAN_LIT("false"), TL_ATTR_LITERAL);
+		tl_attr_set_u64(&r->attributes, &f->arena, "http.response.status_code",
+				200 + n * 50);
+		tl_attr_set_span(&r->attributes, TL_SPAN_LIT("log.batched"),
+				 n == 7 ? TL_SPAN_LIT("true") : TL_SPAN_LIT("false"),
+				 TL_ATTR_LITERAL);
 		put_record(f);
 	}
 	return 0;
@@ -47,15 +61,16 @@ static int on_row(void *arg, const struct tl_row *row)
 
 	assert_true(found->n < FOUND_MAX);
 	assert_true(row->json.len > 20);
-	snprintf(found->uids[found->n++], sizeof(found->uids[0]), "%.*s", (int)strcspn(row->json.data + 13, "\""), row->json.data + 13);
+	snprintf(found->uids[found->n++], sizeof(found->uids[0]), "%.*s",
+		 (int)strcspn(row->json.data + 13, "\""), row->json.data + 13);
 	return 0;
 }
 
 static struct found ask_store(struct store_fixture *f, const struct tl_query *query)
 {
-	struct found found = { .n = 0 };
+	struct found found = {.n = 0};
 	struct tl_store_reader *reader;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	assert_int_equal(tl_store_reader_open(f->path, &reader, &error), 0);
 	if (tl_store_query(reader, query, on_row, &found, &error) < 0)
@@ -70,7 +85,8 @@ static size_t count_in_memory(struct store_fixture *f, const struct tl_query *qu
 	sqlite3_stmt *stmt;
 	size_t n = 0;
 
-	assert_int_equal(sqlite3_prepare_v2(f->db, "SELECT record FROM logs", -1, &stmt, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(f->db, "SELECT record FROM logs", -1, &stmt, NULL),
+			 SQLITE_OK);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		struct tl_span json = tl_span_str((const char *)sqlite3_column_text(stmt, 0));
 
@@ -86,8 +102,8 @@ static size_t count_in_memory(struct store_fixture *f, const struct tl_query *qu
 /* `wanted`: the records' numbers in hex, newest first. */
 static void assert_found(struct store_fixture *f, const char *text, const char *wanted)
 {
-	struct tl_query query = { .after = -1 };
-	struct tl_error error = { 0 };
+	struct tl_query query = {.after = -1};
+	struct tl_error error = {0};
 	char got[FOUND_MAX + 1];
 	struct found found;
 
@@ -100,7 +116,8 @@ static void assert_found(struct store_fixture *f, const char *text, const char *
 	if (strcmp(got, wanted) != 0)
 		fail_msg("`%s` finds `%s` instead of `%s`", text, got, wanted);
 	if (count_in_memory(f, &query) != found.n)
-		fail_msg("`%s` finds %zu in the store and %zu in memory", text, found.n, count_in_memory(f, &query));
+		fail_msg("`%s` finds %zu in the store and %zu in memory", text, found.n,
+			 count_in_memory(f, &query));
 }
 
 static void words_are_found_whatever_their_case(void **state)
@@ -119,10 +136,12 @@ static void words_are_found_whatever_their_case(void **state)
 static void hostile_words_are_words(void **state)
 {
 	struct store_fixture *f = *state;
-	static const char *const texts[] = { "connection OR reset", "body:x", "(", ")", "*", "^a", "a\\b", "';DROP", "NEAR(a,b)", "\"a'b\"" };
+	static const char *const texts[] = {
+		"connection OR reset", "body:x", "(", ")", "*", "^a", "a\\b", "';DROP",
+		"NEAR(a,b)",	       "\"a'b\""};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct tl_query query = { .after = -1 };
+		struct tl_query query = {.after = -1};
 
 		assert_int_equal(tl_query_parse(&query, texts[i], NULL), 0);
 		(void)ask_store(f, &query);
@@ -160,7 +179,8 @@ static void severity_is_a_word_or_a_number(void **state)
 static void times_bound_the_search(void **state)
 {
 	struct store_fixture *f = *state;
-	struct tl_query query = { .after = -1, .since_ns = T0 + 3 * TL_SEC, .until_ns = T0 + 6 * TL_SEC };
+	struct tl_query query = {
+		.after = -1, .since_ns = T0 + 3 * TL_SEC, .until_ns = T0 + 6 * TL_SEC};
 
 	assert_int_equal(ask_store(f, &query).n, 3);
 	assert_int_equal(count_in_memory(f, &query), 3);
@@ -169,7 +189,7 @@ static void times_bound_the_search(void **state)
 static void limit_gives_the_newest_and_after_what_follows(void **state)
 {
 	struct store_fixture *f = *state;
-	struct tl_query query = { .after = -1, .limit = 2 };
+	struct tl_query query = {.after = -1, .limit = 2};
 	struct found found = ask_store(f, &query);
 
 	assert_int_equal(found.n, 2);
@@ -202,10 +222,10 @@ static void reader_sees_that_something_was_committed(void **state)
 static void wrong_questions_are_refused_with_a_sentence(void **state)
 {
 	struct store_fixture *f = *state;
-	struct tl_query query = { .after = -1 };
-	struct tl_error error = { 0 };
+	struct tl_query query = {.after = -1};
+	struct tl_error error = {0};
 	struct tl_store_reader *reader;
-	struct found found = { .n = 0 };
+	struct found found = {.n = 0};
 	char many[2 * TL_CONDITIONS_MAX + 3] = "";
 
 	assert_int_equal(tl_query_parse(&query, "\"open", &error), -EINVAL);
@@ -214,7 +234,7 @@ static void wrong_questions_are_refused_with_a_sentence(void **state)
 		strcat(many, "w ");
 	assert_int_equal(tl_query_parse(&query, many, &error), -E2BIG);
 
-	query = (struct tl_query){ .after = -1 };
+	query = (struct tl_query){.after = -1};
 	assert_int_equal(tl_query_parse(&query, "severity=loud", &error), 0);
 	assert_int_equal(tl_store_reader_open(f->path, &reader, &error), 0);
 	assert_int_equal(tl_store_query(reader, &query, on_row, &found, &error), -EINVAL);
@@ -225,7 +245,7 @@ static void wrong_questions_are_refused_with_a_sentence(void **state)
 
 static void arguments_of_a_command_line_keep_their_blanks(void **state)
 {
-	struct tl_query query = { .after = -1 };
+	struct tl_query query = {.after = -1};
 
 	(void)state;
 	assert_int_equal(tl_query_argument(&query, "connection reset", NULL), 0);

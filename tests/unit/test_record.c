@@ -19,11 +19,16 @@
 /* The record of the design, with both times written to the nanosecond. */
 static const char golden[] =
 	"{\"uid\":\"9f0b6c1e5d2a4477-2a9-12c40\",\"timestamp\":\"2026-11-23T01:00:00.121000000Z\","
-	"\"observed_timestamp\":\"2026-11-23T01:00:00.123456789Z\",\"severity_number\":17,\"severity_text\":\"ERROR\","
-	"\"body\":\"payment refused\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"span_id\":\"00f067aa0ba902b7\","
-	"\"resource\":{\"service.name\":\"cart\",\"host.name\":\"n1\",\"process.pid\":\"812\",\"container.id\":\"abc\"},"
+	"\"observed_timestamp\":\"2026-11-23T01:00:00.123456789Z\",\"severity_number\":17,"
+	"\"severity_text\":\"ERROR\","
+	"\"body\":\"payment "
+	"refused\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"span_id\":"
+	"\"00f067aa0ba902b7\","
+	"\"resource\":{\"service.name\":\"cart\",\"host.name\":\"n1\",\"process.pid\":\"812\","
+	"\"container.id\":\"abc\"},"
 	"\"attributes\":{\"log.iostream\":\"stdout\",\"thread.id\":\"815\",\"stream.id\":\"2a9\","
-	"\"stream.ranges\":\"12c40-12c6a\",\"correlation.id\":\"a1b2\",\"correlation.how\":\"unit\","
+	"\"stream.ranges\":\"12c40-12c6a\",\"correlation.id\":\"a1b2\",\"correlation.how\":"
+	"\"unit\","
 	"\"correlation.source\":\"x-request-id\",\"http.response.status_code\":500}}";
 
 struct fixture {
@@ -89,7 +94,7 @@ static void render(struct fixture *f)
 
 static int read_back(struct fixture *f, struct tl_span json)
 {
-	f->error = (struct tl_error){ 0 };
+	f->error = (struct tl_error){0};
 	return tl_record_from_json(json, &f->arena, &f->again, &f->error);
 }
 
@@ -151,19 +156,21 @@ static void an_empty_record_has_its_times_and_empty_objects(void **state)
 
 	f->record.observed_ns = 1;
 	render(f);
-	assert_string_equal(f->json.data,
-			    "{\"uid\":\"\",\"timestamp\":\"1970-01-01T00:00:00.000000001Z\","
-			    "\"observed_timestamp\":\"1970-01-01T00:00:00.000000001Z\",\"body\":\"\","
-			    "\"resource\":{},\"attributes\":{}}");
+	assert_string_equal(
+		f->json.data,
+		"{\"uid\":\"\",\"timestamp\":\"1970-01-01T00:00:00.000000001Z\","
+		"\"observed_timestamp\":\"1970-01-01T00:00:00.000000001Z\",\"body\":\"\","
+		"\"resource\":{},\"attributes\":{}}");
 }
 
 static void nul_crlf_quotes_and_other_scripts_stay_as_they_are(void **state)
 {
-	static const char body[] = "a\0b\r\n\tc\"d\\e\x1b[31m\x7f gr\xc3\xbc\xc3\x9f \xf0\x9f\x99\x82 \xe2\x80\xa8";
+	static const char body[] =
+		"a\0b\r\n\tc\"d\\e\x1b[31m\x7f gr\xc3\xbc\xc3\x9f \xf0\x9f\x99\x82 \xe2\x80\xa8";
 	struct fixture *f = *state;
 
 	fill_golden(f);
-	f->record.body = (struct tl_span){ body, sizeof(body) - 1 };
+	f->record.body = (struct tl_span){body, sizeof(body) - 1};
 	tl_attr_set(&f->record.attributes, "we\"ird\nkey", TL_SPAN_LIT("x\0y"));
 	tl_attr_set(&f->record.attributes, "empty", TL_SPAN_LIT(""));
 	assert_round_trip(f);
@@ -173,7 +180,7 @@ static void nul_crlf_quotes_and_other_scripts_stay_as_they_are(void **state)
 
 static void every_length_and_place_of_a_special_byte_is_escaped(void **state)
 {
-	static const char specials[] = { 0, 0x1f, '"', '\\', (char)0xc3 };
+	static const char specials[] = {0, 0x1f, '"', '\\', (char)0xc3};
 	struct fixture *f = *state;
 	char body[80];
 
@@ -184,8 +191,9 @@ static void every_length_and_place_of_a_special_byte_is_escaped(void **state)
 			if (at < len)
 				body[at] = specials[(len + at) % 5];
 			if (at < len && body[at] == (char)0xc3)
-				body[at + 1] = (char)0xa9; /* one byte longer than len allows: sometimes cut in two */
-			f->record.body = (struct tl_span){ body, len };
+				body[at + 1] = (char)0xa9; /* one byte longer than len allows:
+							      sometimes cut in two */
+			f->record.body = (struct tl_span){body, len};
 			assert_round_trip(f);
 		}
 	}
@@ -199,7 +207,8 @@ static void invalid_utf8_is_readable_and_lossless(void **state)
 	fill_golden(f);
 	f->record.body = TL_SPAN_LIT("ok \xff\xc0\x80 \xed\xa0\x80 end");
 	assert_round_trip(f);
-	assert_non_null(strstr(f->json.data, "\"body\":\"ok \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd "));
+	assert_non_null(
+		strstr(f->json.data, "\"body\":\"ok \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd "));
 	assert_non_null(strstr(f->json.data, ",\"log.body.base64\":\"b2sg/8CAIO2ggCBlbmQ=\"}}"));
 	assert_null(tl_attr_get(&f->again.attributes, "log.body.base64"));
 
@@ -231,7 +240,7 @@ static void any_bytes_of_any_length_survive(void **state)
 
 		for (size_t j = 0; j < len; j++)
 			body[j] = (char)((seed = seed * 1103515245 + 12345) >> 16);
-		f->record.body = (struct tl_span){ body, len };
+		f->record.body = (struct tl_span){body, len};
 		assert_round_trip(f);
 		tl_arena_reset(&f->arena);
 	}
@@ -264,7 +273,8 @@ static void setting_a_key_again_replaces_it(void **state)
 	tl_attr_set(&f->record.attributes, "b", TL_SPAN_LIT("2"));
 	tl_attr_set_u64(&f->record.attributes, &f->arena, "a", UINT64_MAX);
 	assert_int_equal(f->record.attributes.n, 2);
-	assert_true(tl_span_is(tl_attr_get(&f->record.attributes, "a")->value, "18446744073709551615"));
+	assert_true(
+		tl_span_is(tl_attr_get(&f->record.attributes, "a")->value, "18446744073709551615"));
 	assert_int_equal(tl_attr_get(&f->record.attributes, "a")->type, TL_ATTR_LITERAL);
 	assert_null(tl_attr_get(&f->record.attributes, "c"));
 }
@@ -274,15 +284,19 @@ static void deeper_json_is_kept_as_text_and_unknown_keys_become_attributes(void 
 	struct fixture *f = *state;
 	const struct tl_attrs *attrs = &f->again.attributes;
 
-	assert_int_equal(read_back(f, TL_SPAN_LIT(
-		" {\"observed_timestamp\":\"2026-11-23T01:00:00Z\",\"level\":\"info\",\"n\":-1.5e3,\"none\":null,"
-		"\"user\":{\"id\":[1,{\"x\":\"\\u00e9\"}]},\"attributes\":{\"o\":{ \"a\" : [ ] },\"t\":true,\"e\\n\":\"\\u00e9\"},"
-		"\"resource\":null} ")), 0);
+	assert_int_equal(
+		read_back(f, TL_SPAN_LIT(" {\"observed_timestamp\":\"2026-11-23T01:00:00Z\","
+					 "\"level\":\"info\",\"n\":-1.5e3,\"none\":null,"
+					 "\"user\":{\"id\":[1,{\"x\":\"\\u00e9\"}]},\"attributes\":"
+					 "{\"o\":{ \"a\" : [ ] },\"t\":true,\"e\\n\":\"\\u00e9\"},"
+					 "\"resource\":null} ")),
+		0);
 	assert_true(tl_span_is(tl_attr_get(attrs, "level")->value, "info"));
 	assert_true(tl_span_is(tl_attr_get(attrs, "n")->value, "-1.5e3"));
 	assert_int_equal(tl_attr_get(attrs, "n")->type, TL_ATTR_LITERAL);
 	assert_null(tl_attr_get(attrs, "none"));
-	assert_true(tl_span_is(tl_attr_get(attrs, "user")->value, "{\"id\":[1,{\"x\":\"\\u00e9\"}]}"));
+	assert_true(
+		tl_span_is(tl_attr_get(attrs, "user")->value, "{\"id\":[1,{\"x\":\"\\u00e9\"}]}"));
 	assert_int_equal(tl_attr_get(attrs, "user")->type, TL_ATTR_STRING);
 	assert_true(tl_span_is(tl_attr_get(attrs, "o")->value, "{ \"a\" : [ ] }"));
 	assert_true(tl_span_is(tl_attr_get(attrs, "t")->value, "true"));
@@ -297,8 +311,16 @@ static void deeper_json_is_kept_as_text_and_unknown_keys_become_attributes(void 
 static void malformed_records_are_refused_with_a_reason(void **state)
 {
 	static const char *const bad[] = {
-		"", "x", "[]", "[{}]", "null", "{", "{}", "{\"body\":\"x\"}",
-		"{\"observed_timestamp\":\"yesterday\"}", "{\"observed_timestamp\":5}",
+		"",
+		"x",
+		"[]",
+		"[{}]",
+		"null",
+		"{",
+		"{}",
+		"{\"body\":\"x\"}",
+		"{\"observed_timestamp\":\"yesterday\"}",
+		"{\"observed_timestamp\":5}",
 		"{\"observed_timestamp\":\"2026-11-23T01:00:00Z\"} x",
 		"{\"observed_timestamp\":\"2026-11-23T01:00:00Z\",\"severity_number\":25}",
 		"{\"observed_timestamp\":\"2026-11-23T01:00:00Z\",\"severity_number\":\"x\"}",
@@ -320,27 +342,28 @@ static void no_prefix_of_a_record_crashes_or_reads_past_its_end(void **state)
 {
 	struct fixture *f = *state;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), len = sizeof(golden) - 1;
-	char *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *map =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(map != MAP_FAILED && len < page);
 	assert_int_equal(mprotect(map + page, page, PROT_NONE), 0);
 	for (size_t n = 0; n < len; n++) {
 		memcpy(map + page - n, golden, n);
-		assert_int_equal(read_back(f, (struct tl_span){ map + page - n, n }), -EINVAL);
+		assert_int_equal(read_back(f, (struct tl_span){map + page - n, n}), -EINVAL);
 		/* The writer may not look past a body's end either. */
 		tl_record_reset(&f->record);
-		f->record.body = (struct tl_span){ map + page - n, n };
+		f->record.body = (struct tl_span){map + page - n, n};
 		render(f);
 	}
 	memcpy(map + page - len, golden, len);
-	assert_int_equal(read_back(f, (struct tl_span){ map + page - len, len }), 0);
+	assert_int_equal(read_back(f, (struct tl_span){map + page - len, len}), 0);
 	munmap(map, 2 * page);
 }
 
 static void a_full_buffer_or_arena_is_enobufs(void **state)
 {
 	struct fixture *f = *state;
-	struct tl_arena small = { .max = 16 };
+	struct tl_arena small = {.max = 16};
 	size_t len;
 
 	fill_golden(f);
@@ -348,27 +371,30 @@ static void a_full_buffer_or_arena_is_enobufs(void **state)
 	render(f);
 	len = f->json.len;
 	for (size_t max = 1; max < len; max++) {
-		struct tl_buf out = { .max = max };
+		struct tl_buf out = {.max = max};
 
 		assert_int_equal(tl_record_to_json(&f->record, &out), -ENOBUFS);
 		assert_int_equal(out.len, 0);
 		tl_buf_done(&out);
 	}
-	assert_int_equal(tl_record_from_json(tl_buf_span(&f->json), &small, &f->again, &f->error), -ENOBUFS);
+	assert_int_equal(tl_record_from_json(tl_buf_span(&f->json), &small, &f->again, &f->error),
+			 -ENOBUFS);
 	tl_arena_done(&small);
 }
 
 static void base64_is_padded_and_strict(void **state)
 {
-	static const char *const text[] = { "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
-	static const char *const bad[] = { "Z", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9\n" };
+	static const char *const text[] = {"",	       "Zg==",	   "Zm8=",    "Zm9v",
+					   "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+	static const char *const bad[] = {
+		"Z", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9\n"};
 	char out[16];
 	size_t len;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(text); i++) {
 		assert_int_equal(tl_base64_len(i), strlen(text[i]));
-		tl_base64_encode((struct tl_span){ "foobar", i }, out);
+		tl_base64_encode((struct tl_span){"foobar", i}, out);
 		assert_memory_equal(out, text[i], strlen(text[i]));
 		assert_int_equal(tl_base64_decode(tl_span_str(text[i]), out, &len), 0);
 		assert_int_equal(len, i);

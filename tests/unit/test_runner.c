@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sink's loop over a bus and sinks in memory that fail on demand. The bus gives numbered messages of two partitions and, like the
- * Kafka bus, gives what was not committed again. */
+/* The sink's loop over a bus and sinks in memory that fail on demand. The bus gives numbered
+ * messages of two partitions and, like the Kafka bus, gives what was not committed again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,13 +33,13 @@ struct fake_bus {
 
 struct fake_sink {
 	struct tl_sink sink;
-	int written[PARTS][PER_PART];  /* visible writes of each message */
+	int written[PARTS][PER_PART]; /* visible writes of each message */
 	int pending[PARTS][PER_PART];
-	int64_t stored[PARTS];         /* its own positions; -1 none */
+	int64_t stored[PARTS]; /* its own positions; -1 none */
 	int64_t given[PARTS];
 	int writes, fail_write, stop_write;
 	size_t largest;
-	int bad;                       /* messages whose number is a multiple of it are dead */
+	int bad; /* messages whose number is a multiple of it are dead */
 	char source[32];
 	int dead_to_me;
 };
@@ -49,8 +49,8 @@ static struct fake_bus *the_bus(struct tl_bus *bus)
 	return (struct fake_bus *)bus;
 }
 
-static int fake_subscribe(struct tl_bus *bus, const int *topics, size_t n, const struct tl_bus_listener *listener,
-			  struct tl_error *error)
+static int fake_subscribe(struct tl_bus *bus, const int *topics, size_t n,
+			  const struct tl_bus_listener *listener, struct tl_error *error)
 {
 	(void)topics, (void)n, (void)error;
 	the_bus(bus)->listener = *listener;
@@ -69,13 +69,15 @@ static void assign(struct fake_bus *b)
 
 	b->assigned = true;
 	for (int p = 0; p < PARTS; p++)
-		parts[p] = (struct tl_partition){ TL_TOPIC_LOGS, p, b->committed[p] ? b->committed[p] : -1 };
+		parts[p] = (struct tl_partition){TL_TOPIC_LOGS, p,
+						 b->committed[p] ? b->committed[p] : -1};
 	b->listener.assigned(b->listener.arg, parts, PARTS);
 	for (int p = 0; p < PARTS; p++)
 		b->next[p] = b->committed[p] = parts[p].offset >= 0 ? parts[p].offset : 0;
 }
 
-static int fake_poll(struct tl_bus *bus, struct tl_message *messages, size_t max, unsigned timeout_ms, struct tl_error *error)
+static int fake_poll(struct tl_bus *bus, struct tl_message *messages, size_t max,
+		     unsigned timeout_ms, struct tl_error *error)
 {
 	struct fake_bus *b = the_bus(bus);
 	size_t n = 0;
@@ -92,7 +94,8 @@ static int fake_poll(struct tl_bus *bus, struct tl_message *messages, size_t max
 			struct tl_message *m = &messages[n];
 			int64_t at = b->next[p]++;
 
-			*m = (struct tl_message){ .topic = TL_TOPIC_LOGS, .partition = p, .offset = at };
+			*m = (struct tl_message){
+				.topic = TL_TOPIC_LOGS, .partition = p, .offset = at};
 			snprintf(b->values[p][at], sizeof(b->values[p][at]), "%d:%d", p, (int)at);
 			m->value = tl_span_str(b->values[p][at]);
 			m->key = TL_SPAN_LIT("k");
@@ -100,7 +103,8 @@ static int fake_poll(struct tl_bus *bus, struct tl_message *messages, size_t max
 	return n ? (int)n : -ENODATA;
 }
 
-static int fake_produce(struct tl_bus *bus, const struct tl_message *message, struct tl_error *error)
+static int fake_produce(struct tl_bus *bus, const struct tl_message *message,
+			struct tl_error *error)
 {
 	struct fake_bus *b = the_bus(bus);
 
@@ -143,11 +147,16 @@ static int64_t fake_lag(struct tl_bus *bus)
 	return -1;
 }
 
-static const struct tl_bus_ops fake_bus_ops = { .name = "fake", .subscribe = fake_subscribe, .poll = fake_poll,
-						.produce = fake_produce, .commit = fake_commit, .lag = fake_lag };
+static const struct tl_bus_ops fake_bus_ops = {.name = "fake",
+					       .subscribe = fake_subscribe,
+					       .poll = fake_poll,
+					       .produce = fake_produce,
+					       .commit = fake_commit,
+					       .lag = fake_lag};
 
-static int fake_write(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
-		      const volatile int *stop, struct tl_error *error)
+static int fake_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
+		      struct tl_sink_result *result, const volatile int *stop,
+		      struct tl_error *error)
 {
 	struct fake_sink *s = (struct fake_sink *)sink;
 
@@ -188,7 +197,8 @@ static void fake_rollback(struct tl_sink *sink)
 	memset(s->pending, 0, sizeof(s->pending));
 }
 
-static int fake_sink_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n, struct tl_error *error)
+static int fake_sink_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
+			    struct tl_error *error)
 {
 	struct fake_sink *s = (struct fake_sink *)sink;
 
@@ -204,7 +214,8 @@ static int fake_sink_commit(struct tl_sink *sink, const struct tl_partition *par
 	return 0;
 }
 
-static int fake_positions(struct tl_sink *sink, struct tl_partition *partitions, size_t n, struct tl_error *error)
+static int fake_positions(struct tl_sink *sink, struct tl_partition *partitions, size_t n,
+			  struct tl_error *error)
 {
 	struct fake_sink *s = (struct fake_sink *)sink;
 
@@ -217,14 +228,22 @@ static int fake_positions(struct tl_sink *sink, struct tl_partition *partitions,
 
 static void fake_source(struct tl_sink *sink, const char *name)
 {
-	snprintf(((struct fake_sink *)sink)->source, sizeof(((struct fake_sink *)sink)->source), "%s", name);
+	snprintf(((struct fake_sink *)sink)->source, sizeof(((struct fake_sink *)sink)->source),
+		 "%s", name);
 }
 
-static const int logs[] = { TL_TOPIC_LOGS };
-static const struct tl_sink_ops plain_ops = { .name = "plain", .topics = logs, .n_topics = 1, .write = fake_write };
+static const int logs[] = {TL_TOPIC_LOGS};
+static const struct tl_sink_ops plain_ops = {
+	.name = "plain", .topics = logs, .n_topics = 1, .write = fake_write};
 static const struct tl_sink_ops own_ops = {
-	.name = "own", .topics = logs, .n_topics = 1, .write = fake_write, .commit = fake_sink_commit,
-	.positions = fake_positions, .rollback = fake_rollback, .source = fake_source,
+	.name = "own",
+	.topics = logs,
+	.n_topics = 1,
+	.write = fake_write,
+	.commit = fake_sink_commit,
+	.positions = fake_positions,
+	.rollback = fake_rollback,
+	.source = fake_source,
 };
 
 struct world {
@@ -241,8 +260,12 @@ static int setup(void **state)
 	w->bus.bus.ops = &fake_bus_ops;
 	w->sink.sink.ops = &plain_ops;
 	w->sink.stored[0] = w->sink.stored[1] = -1;
-	w->options = (struct tl_sink_runner_options){ .bus = &w->bus.bus, .sink = &w->sink.sink, .source = "here",
-						      .batch_messages = 7, .batch_bytes = 1 << 20, .stop = &w->stop };
+	w->options = (struct tl_sink_runner_options){.bus = &w->bus.bus,
+						     .sink = &w->sink.sink,
+						     .source = "here",
+						     .batch_messages = 7,
+						     .batch_bytes = 1 << 20,
+						     .stop = &w->stop};
 	*state = w;
 	return 0;
 }
@@ -255,7 +278,7 @@ static int teardown(void **state)
 
 static int run(struct world *w)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	return tl_sink_run(&w->options, &error);
 }
@@ -265,7 +288,8 @@ static void assert_once(const struct world *w)
 {
 	for (int p = 0; p < PARTS; p++)
 		for (int i = 0; i < PER_PART; i++)
-			assert_int_equal(w->sink.written[p][i], !(w->sink.bad && i % w->sink.bad == 0));
+			assert_int_equal(w->sink.written[p][i],
+					 !(w->sink.bad && i % w->sink.bad == 0));
 }
 
 static void all_is_written_and_committed(void **state)

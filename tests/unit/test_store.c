@@ -15,7 +15,9 @@ static void record_becomes_a_row_with_its_columns(void **state)
 	tl_attr_set(&r->attributes, "correlation.id", TL_SPAN_LIT("a1b2"));
 	tl_attr_set(&r->attributes, "correlation.how", TL_SPAN_LIT("unit"));
 	put_record(f);
-	assert_text(f, "SELECT uid || '|' || service || '|' || correlation_id || '|' || trace_id || '|' || how || '|' || body FROM logs",
+	assert_text(f,
+		    "SELECT uid || '|' || service || '|' || correlation_id || '|' || trace_id || "
+		    "'|' || how || '|' || body FROM logs",
 		    "aa-1-1|cart|a1b2|4bf92f3577b34da6a3ce929d0e0e4736|unit|payment \"refused\"");
 	assert_int_equal(ask(f, "SELECT observed FROM logs"), T0 + TL_SEC);
 	assert_int_equal(ask(f, "SELECT timestamp FROM logs"), T0);
@@ -43,7 +45,7 @@ static void same_uid_twice_is_one_row_and_one_entry_of_words(void **state)
 static void nothing_is_seen_before_the_commit_nor_after_a_rollback(void **state)
 {
 	struct store_fixture *f = *state;
-	struct tl_partition part = { TL_TOPIC_LOGS, 0, 0 };
+	struct tl_partition part = {TL_TOPIC_LOGS, 0, 0};
 	struct tl_message m;
 
 	new_record(f, 1, "x");
@@ -61,7 +63,7 @@ static void nothing_is_seen_before_the_commit_nor_after_a_rollback(void **state)
 static void positions_outlive_the_process_and_belong_to_their_source(void **state)
 {
 	struct store_fixture *f = *state;
-	struct tl_partition parts[2] = { { TL_TOPIC_LOGS, 0, 0 }, { TL_TOPIC_LOGS, 1, 0 } };
+	struct tl_partition parts[2] = {{TL_TOPIC_LOGS, 0, 0}, {TL_TOPIC_LOGS, 1, 0}};
 
 	assert_int_equal(commit_at(f, 41), 0);
 	tl_sink_store.close(f->sink);
@@ -78,7 +80,7 @@ static void another_writer_of_the_same_partition_is_noticed(void **state)
 {
 	struct store_fixture *f = *state;
 	struct tl_sink *other;
-	struct tl_partition part = { TL_TOPIC_LOGS, 0, -1 };
+	struct tl_partition part = {TL_TOPIC_LOGS, 0, -1};
 	struct tl_message m;
 
 	assert_int_equal(commit_at(f, 10), 0);
@@ -98,13 +100,17 @@ static void another_writer_of_the_same_partition_is_noticed(void **state)
 
 static void metric_deltas_add_up(void **state)
 {
-#define ROW(count, sum, min, max, buckets)                                                                                          \
-	"{\"window_start\":\"2026-11-23T01:00:00.000000000Z\",\"window_end\":\"2026-11-23T01:00:10.000000000Z\",\"name\":\"d\"," \
-	"\"labels\":{\"service.name\":\"cart\"},\"count\":" count ",\"sum\":" sum ",\"min\":" min ",\"max\":" max buckets "}"
+#define ROW(count, sum, min, max, buckets)                                                         \
+	"{\"window_start\":\"2026-11-23T01:00:00.000000000Z\",\"window_end\":\"2026-11-23T01:00:"  \
+	"10.000000000Z\",\"name\":\"d\","                                                          \
+	"\"labels\":{\"service.name\":\"cart\"},\"count\":" count ",\"sum\":" sum ",\"min\":" min  \
+	",\"max\":" max buckets "}"
 	struct store_fixture *f = *state;
 	struct tl_message m[3] = {
-		text_message(f, TL_TOPIC_METRICS, ROW("2", "1.5", "0.5", "1", ",\"buckets\":[1,1,0]")),
-		text_message(f, TL_TOPIC_METRICS, ROW("1", "0.25", "0.25", "0.25", ",\"buckets\":[1,0,0]")),
+		text_message(f, TL_TOPIC_METRICS,
+			     ROW("2", "1.5", "0.5", "1", ",\"buckets\":[1,1,0]")),
+		text_message(f, TL_TOPIC_METRICS,
+			     ROW("1", "0.25", "0.25", "0.25", ",\"buckets\":[1,0,0]")),
 		text_message(f, TL_TOPIC_METRICS, ROW("3", "30", "9", "12", "")),
 	};
 
@@ -112,7 +118,9 @@ static void metric_deltas_add_up(void **state)
 	assert_int_equal(f->result.n_dead, 0);
 	assert_int_equal(commit_at(f, 3), 0);
 	assert_int_equal(ask(f, "SELECT count(*) FROM metrics"), 1);
-	assert_text(f, "SELECT count || ' ' || sum || ' ' || min || ' ' || max || ' ' || buckets FROM metrics",
+	assert_text(f,
+		    "SELECT count || ' ' || sum || ' ' || min || ' ' || max || ' ' || buckets FROM "
+		    "metrics",
 		    "6 31.75 0.25 12.0 [2,1,0]");
 	assert_int_equal(ask(f, "SELECT window_end - window_start FROM metrics"), 10 * TL_SEC);
 }
@@ -121,8 +129,10 @@ static void what_is_no_record_or_row_is_dead_and_stops_nothing(void **state)
 {
 	struct store_fixture *f = *state;
 	struct tl_message m[5] = {
-		text_message(f, TL_TOPIC_LOGS, "no json"), text_message(f, TL_TOPIC_METRICS, "{\"name\":\"x\"}"),
-		text_message(f, TL_TOPIC_HTTP, "{}"), text_message(f, TL_TOPIC_LOGS, "{\"uid\":\"u\",\"body\":\"x\"}"),
+		text_message(f, TL_TOPIC_LOGS, "no json"),
+		text_message(f, TL_TOPIC_METRICS, "{\"name\":\"x\"}"),
+		text_message(f, TL_TOPIC_HTTP, "{}"),
+		text_message(f, TL_TOPIC_LOGS, "{\"uid\":\"u\",\"body\":\"x\"}"),
 	};
 
 	new_record(f, 1, "good");
@@ -143,13 +153,15 @@ static void dead_letter_keeps_bytes_reason_and_place(void **state)
 	m.value.len = 7;
 	m.key = TL_SPAN_LIT("2a9");
 	m.n_headers = 4;
-	m.headers[0] = (struct tl_header){ TL_SPAN_LIT("tapline-reason"), TL_SPAN_LIT("why") };
-	m.headers[1] = (struct tl_header){ TL_SPAN_LIT("tapline-topic"), TL_SPAN_LIT("raw") };
-	m.headers[2] = (struct tl_header){ TL_SPAN_LIT("tapline-partition"), TL_SPAN_LIT("3") };
-	m.headers[3] = (struct tl_header){ TL_SPAN_LIT("tapline-offset"), TL_SPAN_LIT("77") };
+	m.headers[0] = (struct tl_header){TL_SPAN_LIT("tapline-reason"), TL_SPAN_LIT("why")};
+	m.headers[1] = (struct tl_header){TL_SPAN_LIT("tapline-topic"), TL_SPAN_LIT("raw")};
+	m.headers[2] = (struct tl_header){TL_SPAN_LIT("tapline-partition"), TL_SPAN_LIT("3")};
+	m.headers[3] = (struct tl_header){TL_SPAN_LIT("tapline-offset"), TL_SPAN_LIT("77")};
 	assert_int_equal(put(f, &m, 1), 0);
 	assert_int_equal(commit_at(f, 1), 0);
-	assert_text(f, "SELECT reason || topic || partition || \"offset\" || hex(value) || hex(key) FROM dead_letters",
+	assert_text(f,
+		    "SELECT reason || topic || partition || \"offset\" || hex(value) || hex(key) "
+		    "FROM dead_letters",
 		    "whyraw3776E6F006A736F6E326139");
 }
 
@@ -161,13 +173,17 @@ static void exchange_becomes_a_row(void **state)
 
 	tl_attr_set(&r->attributes, "http.request.method", TL_SPAN_LIT("GET"));
 	tl_attr_set(&r->attributes, "url.path", TL_SPAN_LIT("/cart"));
-	tl_attr_set_span(&r->attributes, TL_SPAN_LIT("http.response.status_code"), TL_SPAN_LIT("503"), TL_ATTR_LITERAL);
-	tl_attr_set_span(&r->attributes, TL_SPAN_LIT("http.server.request.duration"), TL_SPAN_LIT("0.25"), TL_ATTR_LITERAL);
+	tl_attr_set_span(&r->attributes, TL_SPAN_LIT("http.response.status_code"),
+			 TL_SPAN_LIT("503"), TL_ATTR_LITERAL);
+	tl_attr_set_span(&r->attributes, TL_SPAN_LIT("http.server.request.duration"),
+			 TL_SPAN_LIT("0.25"), TL_ATTR_LITERAL);
 	tl_attr_set(&r->attributes, "network.direction", TL_SPAN_LIT("server"));
 	m = message_of(f, TL_TOPIC_HTTP);
 	assert_int_equal(put(f, &m, 1), 0);
 	assert_int_equal(commit_at(f, 1), 0);
-	assert_text(f, "SELECT method || path || status || ' ' || duration || direction FROM exchanges", "GET/cart503 0.25server");
+	assert_text(
+		f, "SELECT method || path || status || ' ' || duration || direction FROM exchanges",
+		"GET/cart503 0.25server");
 }
 
 static void body_that_is_no_text_comes_back_byte_for_byte(void **state)
@@ -211,7 +227,8 @@ static void killed_writer_leaves_whole_batches_only(void **state)
 	close(pipes[0]), close(pipes[1]);
 	assert_true(ask(f, "SELECT count(*) FROM logs") >= 990);
 	assert_int_equal(ask(f, "SELECT count(*) % 10 FROM logs"), 0);
-	assert_int_equal(ask(f, "SELECT count(*) = (SELECT next_offset FROM positions) FROM logs"), 1);
+	assert_int_equal(ask(f, "SELECT count(*) = (SELECT next_offset FROM positions) FROM logs"),
+			 1);
 }
 
 static void old_records_leave_with_their_words(void **state)
@@ -262,14 +279,18 @@ static void strange_files_are_refused_with_advice(void **state)
 {
 	struct store_fixture *f = *state;
 	struct tl_store_settings settings = f->settings;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	struct tl_sink *sink;
 	char path[128];
 	sqlite3 *db;
 
 	snprintf(path, sizeof(path), "%s/text", f->dir);
 	settings.path = path;
-	assert_int_equal(tl_file_replace(path, TL_SPAN_LIT("this is a text file of some length, not a database at all........\n"), false, NULL), 0);
+	assert_int_equal(tl_file_replace(path,
+					 TL_SPAN_LIT("this is a text file of some length, not a "
+						     "database at all........\n"),
+					 false, NULL),
+			 0);
 	assert_int_equal(tl_sink_store.open(&settings, &sink, &error), -EBADMSG);
 	snprintf(path, sizeof(path), "%s/no/such/folder", f->dir);
 	assert_int_equal(tl_sink_store.open(&settings, &sink, &error), -ENOENT);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Blocks double in size up to BLOCK_KEEP, so that a round that needs much soon needs one block only, and that
- * block is the one kept. Under AddressSanitizer memory not handed out is poisoned: a span used after the reset
- * that took it back is then found. */
+/* Blocks double in size up to BLOCK_KEEP, so that a round that needs much soon needs one block
+ * only, and that block is the one kept. Under AddressSanitizer memory not handed out is poisoned: a
+ * span used after the reset that took it back is then found. */
 #include "userspace/base/arena.h"
 
 #include <stdarg.h>
@@ -22,7 +22,7 @@
 
 struct tl_arena_block {
 	struct tl_arena_block *next; /* older */
-	size_t size, used;           /* bytes of data */
+	size_t size, used;	     /* bytes of data */
 	char data[] __attribute__((aligned(16)));
 };
 
@@ -71,10 +71,10 @@ struct tl_span tl_arena_copy(struct tl_arena *arena, struct tl_span s)
 	char *p = tl_arena_alloc(arena, s.len);
 
 	if (!p)
-		return (struct tl_span){ NULL, 0 };
+		return (struct tl_span){NULL, 0};
 	if (s.len)
 		memcpy(p, s.data, s.len);
-	return (struct tl_span){ p, s.len };
+	return (struct tl_span){p, s.len};
 }
 
 struct tl_span tl_arena_printf(struct tl_arena *arena, const char *format, ...)
@@ -88,11 +88,11 @@ struct tl_span tl_arena_printf(struct tl_arena *arena, const char *format, ...)
 	va_end(args);
 	p = n < 0 ? NULL : tl_arena_alloc(arena, (size_t)n + 1);
 	if (!p)
-		return (struct tl_span){ NULL, 0 };
+		return (struct tl_span){NULL, 0};
 	va_start(args, format);
 	vsnprintf(p, (size_t)n + 1, format, args);
 	va_end(args);
-	return (struct tl_span){ p, (size_t)n };
+	return (struct tl_span){p, (size_t)n};
 }
 
 void tl_arena_reset(struct tl_arena *arena)
@@ -102,7 +102,8 @@ void tl_arena_reset(struct tl_arena *arena)
 	while (block) {
 		struct tl_arena_block *next = block->next;
 
-		/* The newest that is not a giant made for one request: the largest of the usual ones. */
+		/* The newest that is not a giant made for one request: the largest of the usual
+		 * ones. */
 		if (!keep && block->size <= BLOCK_KEEP)
 			keep = block;
 		else

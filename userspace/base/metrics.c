@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "userspace/base/utf8.h"
+
 #define MAX_COLLECTORS 64
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -57,6 +59,16 @@ static void render_head(struct tl_buf *out, const struct tl_metric *metric)
 		      metric->type == TL_COUNTER ? "counter" : "gauge");
 }
 
+static void render_value(struct tl_buf *out, const struct tl_metric *metric)
+{
+	uint64_t value = tl_metric_get(metric);
+
+	if (metric->unit)
+		tl_buf_printf(out, " %.9g\n", (double)value / (double)metric->unit);
+	else
+		tl_buf_printf(out, " %llu\n", (unsigned long long)value);
+}
+
 void tl_metrics_render(struct tl_buf *out)
 {
 	const struct tl_metric *last = NULL;
@@ -68,7 +80,7 @@ void tl_metrics_render(struct tl_buf *out)
 		tl_buf_puts(out, metric->name);
 		if (metric->labels)
 			tl_buf_printf(out, "{%s}", metric->labels);
-		tl_buf_printf(out, " %llu\n", (unsigned long long)tl_metric_get(metric));
+		render_value(out, metric);
 		last = metric;
 	}
 	for (size_t i = 0; i < n_collectors; i++)
@@ -78,15 +90,18 @@ void tl_metrics_render(struct tl_buf *out)
 
 void tl_metrics_label(struct tl_buf *out, struct tl_span value)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		char c = value.data[i];
+	const char *end = value.data + value.len;
+	size_t len;
 
-		if (c == '\n') {
+	for (const char *p = value.data; p < end; p += len ? len : 1) {
+		len = tl_utf8_sequence(p, end);
+		if (len == 0)
+			tl_buf_puts(out, "\xef\xbf\xbd");
+		else if (*p == '\n')
 			tl_buf_puts(out, "\\n");
-			continue;
-		}
-		if (c == '\\' || c == '"')
-			tl_buf_putc(out, '\\');
-		tl_buf_putc(out, c);
+		else if (*p == '\\' || *p == '"')
+			tl_buf_printf(out, "\\%c", *p);
+		else
+			tl_buf_add(out, p, len);
 	}
 }

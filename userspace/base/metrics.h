@@ -15,6 +15,7 @@ struct tl_metric {
 	const char *help;
 	enum tl_metric_type type;
 	const char *labels;    /* rendered as it is: `cause="ring_full"`, or NULL; same name, other labels = one family */
+	uint64_t unit;         /* shown as value / unit: 1000000000 shows nanoseconds as seconds; 0 as it is */
 	uint64_t value;        /* atomically; use the functions below */
 	struct tl_metric *next; /* private */
 };
@@ -44,7 +45,7 @@ void tl_metric_collect(tl_metric_collector collector, void *arg);
 /* Appends everything, families grouped, label values escaped by whoever made them. */
 void tl_metrics_render(struct tl_buf *out);
 
-/* Appends `value` escaped for use inside a label's quotes. */
+/* Appends `value` escaped for use inside a label's quotes; bytes that are no UTF-8 become U+FFFD, for one of them would spoil the page. */
 void tl_metrics_label(struct tl_buf *out, struct tl_span value);
 
 #endif

@@ -51,7 +51,7 @@ static int init_transactions(struct tl_bus_kafka *b, struct tl_error *error)
 			continue;
 		}
 		r = tl_kafka_fail(error, b->producer, rd_kafka_error_code(e), rd_kafka_error_string(e),
-				  "cannot begin transactions");
+				  "cannot begin transactions of %s-%s", b->options.group, b->options.instance);
 		rd_kafka_error_destroy(e);
 		return r;
 	}

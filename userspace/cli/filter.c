@@ -8,9 +8,10 @@
 
 #define OUT_BYTES ((size_t)64 << 10)
 
-const char *const tl_filter_outputs[] = { "text", "json", NULL };
+const char *const tl_filter_outputs[] = {"text", "json", NULL};
 
-static int add_times(const struct tl_filter_settings *settings, struct tl_query *query, struct tl_error *error)
+static int add_times(const struct tl_filter_settings *settings, struct tl_query *query,
+		     struct tl_error *error)
 {
 	uint64_t now = tl_wall_ns();
 	int r = settings->since ? tl_query_time(settings->since, now, &query->since_ns, error) : 0;
@@ -20,10 +21,10 @@ static int add_times(const struct tl_filter_settings *settings, struct tl_query 
 	return r;
 }
 
-int tl_filter_query(const struct tl_filter_settings *settings, int n, char **argv, struct tl_query *ret_query,
-		    struct tl_error *error)
+int tl_filter_query(const struct tl_filter_settings *settings, int n, char **argv,
+		    struct tl_query *ret_query, struct tl_error *error)
 {
-	struct tl_query query = { .after = -1, .exchanges = settings->http };
+	struct tl_query query = {.after = -1, .exchanges = settings->http};
 	int r = add_times(settings, &query, error);
 
 	if (r == 0 && settings->id)
@@ -47,7 +48,8 @@ void tl_filter_store(const struct tl_filter_settings *settings, char *out, size_
 		tl_cli_store_path(out, size);
 }
 
-void tl_printer_init(struct tl_printer *printer, const struct tl_filter_settings *settings, bool with_date)
+void tl_printer_init(struct tl_printer *printer, const struct tl_filter_settings *settings,
+		     bool with_date)
 {
 	memset(printer, 0, sizeof(*printer));
 	printer->output = settings->output;

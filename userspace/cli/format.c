@@ -38,7 +38,7 @@ static void put_time(const struct tl_format *format, uint64_t ns, struct tl_buf 
 	localtime_r(&seconds, &tm);
 	n = strftime(text, sizeof(text), format->date ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &tm);
 	n += (size_t)snprintf(text + n, sizeof(text) - n, ".%03u", (unsigned)(ns % TL_SEC / TL_MS));
-	put(out, format->colour, DIM, (struct tl_span){ text, n });
+	put(out, format->colour, DIM, (struct tl_span){text, n});
 	tl_buf_putc(out, ' ');
 }
 
@@ -66,7 +66,7 @@ static struct tl_span value_of(const struct tl_attrs *attrs, const char *key)
 {
 	const struct tl_attr *attr = tl_attr_get(attrs, key);
 
-	return attr ? attr->value : (struct tl_span){ 0 };
+	return attr ? attr->value : (struct tl_span){0};
 }
 
 static bool is_plain(unsigned char c)
@@ -115,7 +115,8 @@ static void put_safe(struct tl_buf *out, struct tl_span text, bool colour)
 		tl_buf_puts(out, RESET);
 }
 
-static void put_service(const struct tl_format *format, const struct tl_record *record, struct tl_buf *out)
+static void put_service(const struct tl_format *format, const struct tl_record *record,
+			struct tl_buf *out)
 {
 	struct tl_span service = value_of(&record->resource, "service.name");
 
@@ -128,10 +129,12 @@ static void put_service(const struct tl_format *format, const struct tl_record *
 }
 
 /* [id how], or [- why]. */
-static void put_request(const struct tl_format *format, const struct tl_record *record, struct tl_buf *out)
+static void put_request(const struct tl_format *format, const struct tl_record *record,
+			struct tl_buf *out)
 {
 	struct tl_span id = value_of(&record->attributes, "correlation.id");
-	struct tl_span more = value_of(&record->attributes, id.len ? "correlation.how" : "correlation.why");
+	struct tl_span more =
+		value_of(&record->attributes, id.len ? "correlation.how" : "correlation.why");
 
 	if (format->colour)
 		tl_buf_puts(out, id.len ? "\033[35m" : DIM);
@@ -147,7 +150,8 @@ static void put_request(const struct tl_format *format, const struct tl_record *
 	tl_buf_putc(out, ' ');
 }
 
-int tl_format_record(const struct tl_format *format, const struct tl_record *record, struct tl_buf *out)
+int tl_format_record(const struct tl_format *format, const struct tl_record *record,
+		     struct tl_buf *out)
 {
 	put_time(format, record->observed_ns, out);
 	put_severity(format, record->severity_number, out);
@@ -158,10 +162,12 @@ int tl_format_record(const struct tl_format *format, const struct tl_record *rec
 	return out->failed ? -ENOBUFS : 0;
 }
 
-int tl_format_exchange(const struct tl_format *format, const struct tl_record *record, struct tl_buf *out)
+int tl_format_exchange(const struct tl_format *format, const struct tl_record *record,
+		       struct tl_buf *out)
 {
 	const struct tl_attrs *a = &record->attributes;
-	struct tl_span duration = value_of(a, "http.server.request.duration"), status = value_of(a, "http.response.status_code");
+	struct tl_span duration = value_of(a, "http.server.request.duration"),
+		       status = value_of(a, "http.response.status_code");
 	char text[32];
 
 	if (!duration.len)
@@ -176,7 +182,8 @@ int tl_format_exchange(const struct tl_format *format, const struct tl_record *r
 	tl_buf_putc(out, ' ');
 	put_safe(out, value_of(a, "url.path"), false);
 	tl_buf_putc(out, ' ');
-	put(out, format->colour, status.len && status.data[0] >= '5' ? "\033[31m" : "\033[32m", status.len ? status : TL_SPAN_LIT("-"));
+	put(out, format->colour, status.len && status.data[0] >= '5' ? "\033[31m" : "\033[32m",
+	    status.len ? status : TL_SPAN_LIT("-"));
 	tl_buf_printf(out, " %.1f ms\n", strtod(text, NULL) * 1e3);
 	return out->failed ? -ENOBUFS : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tapline pipeline`, started by `tapline run`: the stages of the cluster in one process over the local log. What was committed to
- * the store is shown, so what a person saw can be found. */
+/* `tapline pipeline`, started by `tapline run`: the stages of the cluster in one process over the
+ * local log. What was committed to the store is shown, so what a person saw can be found. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,34 +38,60 @@ struct screen {
 	int output;
 	struct tl_format format;
 	struct tl_buf out;
-	bool gone;              /* nobody reads our stdout any more */
-	struct tl_map *hinted;  /* services whose buffering was named */
+	bool gone;	       /* nobody reads our stdout any more */
+	struct tl_map *hinted; /* services whose buffering was named */
 };
 
-static const char *const outputs[] = { "text", "json", "none", NULL };
+static const char *const outputs[] = {"text", "json", "none", NULL};
 static volatile int stop;
 
 static const struct tl_option options[] = {
-	{ .name = "log", .type = TL_OPT_STRING, .offset = FIELD(log), .metavar = "DIR", .required = true,
-	  .help = "Folder of the agent's local log." },
-	{ .name = "store", .type = TL_OPT_STRING, .offset = FIELD(store.path), .metavar = "FILE", .required = true,
-	  .help = "SQLite file that keeps the records." },
-	{ .name = "output", .type = TL_OPT_ENUM, .offset = FIELD(output), .value = "text", .choices = outputs, .letter = 'o',
-	  .help = "What is printed." },
-	{ .name = "parser", .type = TL_OPT_STRING, .offset = FIELD(parser), .value = "auto", .metavar = "NAME",
-	  .help = "How lines are parsed." },
-	{ .name = "keep", .type = TL_OPT_DURATION, .offset = FIELD(store.keep_ns), .value = "0", .metavar = "TIME",
-	  .help = "Remove records older than this; 0 keeps all." },
-	{ .name = "max-size", .type = TL_OPT_SIZE, .offset = FIELD(store.max_bytes), .value = "2GiB", .metavar = "SIZE",
-	  .help = "Remove the oldest records while the store holds more than this; 0 is no limit." },
-	{ .name = NULL },
+	{.name = "log",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(log),
+	 .metavar = "DIR",
+	 .required = true,
+	 .help = "Folder of the agent's local log."},
+	{.name = "store",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(store.path),
+	 .metavar = "FILE",
+	 .required = true,
+	 .help = "SQLite file that keeps the records."},
+	{.name = "output",
+	 .type = TL_OPT_ENUM,
+	 .offset = FIELD(output),
+	 .value = "text",
+	 .choices = outputs,
+	 .letter = 'o',
+	 .help = "What is printed."},
+	{.name = "parser",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(parser),
+	 .value = "auto",
+	 .metavar = "NAME",
+	 .help = "How lines are parsed."},
+	{.name = "keep",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(store.keep_ns),
+	 .value = "0",
+	 .metavar = "TIME",
+	 .help = "Remove records older than this; 0 keeps all."},
+	{.name = "max-size",
+	 .type = TL_OPT_SIZE,
+	 .offset = FIELD(store.max_bytes),
+	 .value = "2GiB",
+	 .metavar = "SIZE",
+	 .help = "Remove the oldest records while the store holds more than this; 0 is no limit."},
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_pipeline_spec = {
 	.program = "tapline pipeline",
 	.section = "pipeline",
 	.usage = "tapline pipeline --log DIR --store FILE [options]",
-	.about = "Parses what an agent's local log holds, stores it and prints it, until the log is closed. Used by tapline run.",
+	.about = "Parses what an agent's local log holds, stores it and prints it, until the log "
+		 "is closed. Used by tapline run.",
 	.options = options,
 };
 
@@ -73,7 +99,7 @@ static struct tl_span value_of(const struct tl_attrs *attrs, const char *key)
 {
 	const struct tl_attr *attr = tl_attr_get(attrs, key);
 
-	return attr ? attr->value : (struct tl_span){ 0 };
+	return attr ? attr->value : (struct tl_span){0};
 }
 
 static bool begins(struct tl_span text, const char *with)
@@ -98,9 +124,12 @@ static void hint(struct screen *screen, const struct tl_record *record)
 	uint64_t key = tl_hash(service.data, service.len);
 	bool is_new;
 
-	if (!value_of(&record->attributes, "log.batched").len || !tl_map_put(screen->hinted, &key, &is_new) || !is_new)
+	if (!value_of(&record->attributes, "log.batched").len ||
+	    !tl_map_put(screen->hinted, &key, &is_new) || !is_new)
 		return;
-	tl_msg(TL_WARNING, "%.*s keeps its output in a buffer: lines come late and in blocks, and miss their requests; %s",
+	tl_msg(TL_WARNING,
+	       "%.*s keeps its output in a buffer: lines come late and in blocks, and miss their "
+	       "requests; %s",
 	       (int)service.len, service.data, remedy(program));
 }
 
@@ -148,7 +177,8 @@ static void on_stop(int signal_number)
 	stop = 1;
 }
 
-/* What the store's positions belong to. The id is read through a consumer of its own, which is then forgotten. */
+/* What the store's positions belong to. The id is read through a consumer of its own, which is then
+ * forgotten. */
 static int log_source(const char *dir, char *out, size_t size, struct tl_error *error)
 {
 	_cleanup_(tl_log_reader_closep) struct tl_log_reader *reader = NULL;
@@ -160,16 +190,24 @@ static int log_source(const char *dir, char *out, size_t size, struct tl_error *
 	return tl_log_consumer_remove(dir, CONSUMER "-id");
 }
 
-static int run_stages(const struct settings *settings, struct tl_bus *bus, struct tl_sink *sink, struct screen *screen,
-		      struct tl_error *error)
+static int run_stages(const struct settings *settings, struct tl_bus *bus, struct tl_sink *sink,
+		      struct screen *screen, struct tl_error *error)
 {
 	char source[64];
-	struct tl_pipeline_options pipeline = { .parser = settings->parser, .window_ns = WINDOW_NS, .max_series = SERIES_MAX };
+	struct tl_pipeline_options pipeline = {
+		.parser = settings->parser, .window_ns = WINDOW_NS, .max_series = SERIES_MAX};
 	struct tl_sink_runner_options runner = {
-		.bus = bus, .sink = sink, .source = source, .batch_messages = BATCH, .batch_bytes = BATCH_BYTES,
-		.stop = &stop, .pipeline = &pipeline, .show = show, .arg = screen,
+		.bus = bus,
+		.sink = sink,
+		.source = source,
+		.batch_messages = BATCH,
+		.batch_bytes = BATCH_BYTES,
+		.stop = &stop,
+		.pipeline = &pipeline,
+		.show = show,
+		.arg = screen,
 	};
-	struct sigaction action = { .sa_handler = on_stop };
+	struct sigaction action = {.sa_handler = on_stop};
 	int r = log_source(settings->log, source, sizeof(source), error);
 
 	if (r < 0)
@@ -200,9 +238,9 @@ static int run(const struct settings *settings, struct screen *screen, struct tl
 
 int tl_pipeline_main(int argc, char **argv)
 {
-	struct settings settings = { 0 };
-	struct screen screen = { 0 };
-	struct tl_error error = { 0 };
+	struct settings settings = {0};
+	struct screen screen = {0};
+	struct tl_error error = {0};
 	struct tl_conf *conf = NULL;
 	int rest, r;
 
@@ -214,7 +252,8 @@ int tl_pipeline_main(int argc, char **argv)
 	screen.output = settings.output;
 	screen.format.colour = tl_format_colours(STDOUT_FILENO);
 	screen.hinted = tl_map_new(sizeof(uint64_t), sizeof(char), HINTED_MAX);
-	r = screen.hinted ? run(&settings, &screen, &error) : tl_error_set(&error, -ENOMEM, "out of memory");
+	r = screen.hinted ? run(&settings, &screen, &error)
+			  : tl_error_set(&error, -ENOMEM, "out of memory");
 	if (r < 0)
 		tl_msg(TL_ERROR, "%s", error.message);
 	tl_buf_done(&screen.out);

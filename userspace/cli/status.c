@@ -62,7 +62,7 @@ static void print_field(struct tl_span json, const char *key, const char *label)
 	putchar('\n');
 }
 
-/* One object's members as "name number  name number". */
+/* One object's members as "name number, name number"; empty texts are left out. */
 static void print_object(struct tl_span json, const char *key, const char *label)
 {
 	struct tl_json_value object, value;
@@ -74,13 +74,39 @@ static void print_object(struct tl_span json, const char *key, const char *label
 		return;
 	printf("%-18s", label);
 	while (tl_json_member(&cursor, &name, &value) == 1) {
-		if (value.type == TL_JSON_ARRAY || value.type == TL_JSON_OBJECT)
+		if (value.type == TL_JSON_ARRAY || value.type == TL_JSON_OBJECT ||
+		    (value.type == TL_JSON_STRING && value.raw.len == 0))
 			continue;
-		printf(" %.*s ", (int)name.len, name.data);
+		printf("%s %.*s ", n ? "," : "", (int)name.len, name.data);
 		print_string(&value);
 		n++;
 	}
 	puts(n ? "" : " none");
+}
+
+/* "bpf, 33554432 bytes, 0 of them waiting" */
+static void print_ring(struct tl_span json)
+{
+	struct tl_json_value kind, bytes, pending;
+
+	if (tl_json_find(json, "ring", &kind) != 1 || tl_json_find(json, "ring_bytes", &bytes) != 1 ||
+	    tl_json_find(json, "ring_pending_bytes", &pending) != 1)
+		return;
+	printf("%-18s %.*s, %.*s bytes, %.*s of them waiting\n", "ring", (int)kind.raw.len, kind.raw.data,
+	       (int)bytes.raw.len, bytes.raw.data, (int)pending.raw.len, pending.raw.data);
+}
+
+/* How long the log bridges an outage of the broker. */
+static void print_outage(struct tl_span json)
+{
+	struct tl_json_value log, value;
+	uint64_t s;
+
+	if (tl_json_find(json, "log", &log) != 1 || tl_json_find(log.raw, "outage_seconds", &value) != 1 ||
+	    tl_json_u64(&value, &s) < 0)
+		return;
+	printf("%-18s %llu h %llu min more at the rate of now\n", "  bridges", (unsigned long long)(s / 3600),
+	       (unsigned long long)(s / 60 % 60));
 }
 
 static void print_cell(struct tl_span json, const char *key, int width)
@@ -155,13 +181,14 @@ static void print_text(struct tl_span json, const struct settings *settings)
 	print_field(json, "version", "version");
 	print_field(json, "backend", "backend");
 	print_field(json, "backend_why", "  because");
-	print_field(json, "ring", "ring");
+	print_ring(json);
 	print_object(json, "bytes", "bytes");
 	print_object(json, "dropped_bytes", "dropped bytes");
 	print_object(json, "dropped_events", "dropped events");
 	print_field(json, "records", "records");
 	print_field(json, "exchanges", "HTTP exchanges");
 	print_object(json, "log", "local log");
+	print_outage(json);
 	print_object(json, "kafka", "kafka");
 	if (tl_json_find(json, "correlation", &correlation) == 1) {
 		print_object(correlation.raw, "how", "lines by how");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tapline tail`: the newest records, then what comes. A store is asked again whenever something was committed to it. */
+/* `tapline tail`: the newest records, then what comes. A store is asked again whenever something
+ * was committed to it. */
 #include "userspace/cli/tail.h"
 
 #include <signal.h>
@@ -16,20 +17,32 @@
 static volatile int stop;
 
 static const struct tl_option options[] = {
-	{ .name = "follow", .type = TL_OPT_BOOL, .offset = FIELD(follow), .value = "true", .letter = 'f',
-	  .help = "Go on with what comes; --no-follow ends after the newest." },
-	{ .name = "lines", .type = TL_OPT_INT, .offset = FIELD(lines), .value = "10", .min = 0, .max = 1000000, .letter = 'n',
-	  .metavar = "N", .help = "How many of those that are there already (over Kafka: of each partition)." },
+	{.name = "follow",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(follow),
+	 .value = "true",
+	 .letter = 'f',
+	 .help = "Go on with what comes; --no-follow ends after the newest."},
+	{.name = "lines",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(lines),
+	 .value = "10",
+	 .min = 0,
+	 .max = 1000000,
+	 .letter = 'n',
+	 .metavar = "N",
+	 .help = "How many of those that are there already (over Kafka: of each partition)."},
 	TL_FILTER_OPTIONS(struct tl_tail_settings, filter),
 	TL_KAFKA_OPTIONS_IF(struct tl_tail_settings, kafka, false),
-	{ .name = NULL },
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_tail_spec = {
 	.program = "tapline tail",
 	.section = "tail",
 	.usage = "tapline tail [WORD | FIELD=VALUE]... [options]",
-	.about = "Shows the newest records of a store, or with --brokers of the topic tapline.logs, and then those that come. "
+	.about = "Shows the newest records of a store, or with --brokers of the topic "
+		 "tapline.logs, and then those that come. "
 		 "Words and fields choose, as in tapline search.\n\n"
 		 "  tapline tail\n"
 		 "  tapline tail service=cart --severity warn\n"
@@ -39,9 +52,9 @@ const struct tl_conf_spec tl_tail_spec = {
 
 struct newest {
 	struct tl_printer *printer;
-	char **rows;       /* copies, newest first */
+	char **rows; /* copies, newest first */
 	size_t n, max;
-	int64_t last;      /* greatest number seen */
+	int64_t last; /* greatest number seen */
 };
 
 static int keep(void *arg, const struct tl_row *row)
@@ -63,8 +76,10 @@ static int print_row(void *arg, const struct tl_row *row)
 	return newest->printer->gone;
 }
 
-/* Prints the newest that match. What is committed meanwhile has greater numbers than `last` and comes next. */
-static int print_newest(struct tl_store_reader *reader, struct tl_query *query, struct newest *newest, struct tl_error *error)
+/* Prints the newest that match. What is committed meanwhile has greater numbers than `last` and
+ * comes next. */
+static int print_newest(struct tl_store_reader *reader, struct tl_query *query,
+			struct newest *newest, struct tl_error *error)
 {
 	int r = 0;
 
@@ -85,9 +100,10 @@ static int print_newest(struct tl_store_reader *reader, struct tl_query *query, 
 	return r < 0 ? r : 0;
 }
 
-static int follow(struct tl_store_reader *reader, struct tl_query *query, struct newest *newest, struct tl_error *error)
+static int follow(struct tl_store_reader *reader, struct tl_query *query, struct newest *newest,
+		  struct tl_error *error)
 {
-	const struct timespec look = { 0, LOOK_NS };
+	const struct timespec look = {0, LOOK_NS};
 	int r = 0;
 
 	query->limit = 0;
@@ -109,15 +125,17 @@ static int follow(struct tl_store_reader *reader, struct tl_query *query, struct
 }
 
 /* With --follow a store that is not there yet is waited for. */
-static int open_store(const struct tl_tail_settings *settings, struct tl_store_reader **ret_reader, struct tl_error *error)
+static int open_store(const struct tl_tail_settings *settings, struct tl_store_reader **ret_reader,
+		      struct tl_error *error)
 {
-	const struct timespec look = { 0, 10 * LOOK_NS };
+	const struct timespec look = {0, 10 * LOOK_NS};
 	bool told = false;
 	char path[4096];
 	int r;
 
 	tl_filter_store(&settings->filter, path, sizeof(path));
-	while ((r = tl_store_reader_open(path, ret_reader, error)) == -ENOENT && settings->follow && !stop) {
+	while ((r = tl_store_reader_open(path, ret_reader, error)) == -ENOENT && settings->follow &&
+	       !stop) {
 		if (!told)
 			tl_msg(TL_INFO, "%s; waiting for it", error->message);
 		told = true;
@@ -126,11 +144,11 @@ static int open_store(const struct tl_tail_settings *settings, struct tl_store_r
 	return r;
 }
 
-static int tail_store(const struct tl_tail_settings *settings, struct tl_query *query, struct tl_printer *printer,
-		      struct tl_error *error)
+static int tail_store(const struct tl_tail_settings *settings, struct tl_query *query,
+		      struct tl_printer *printer, struct tl_error *error)
 {
 	_cleanup_(tl_store_reader_closep) struct tl_store_reader *reader = NULL;
-	struct newest newest = { .printer = printer, .max = (size_t)settings->lines };
+	struct newest newest = {.printer = printer, .max = (size_t)settings->lines};
 	int r = open_store(settings, &reader, error);
 
 	if (r < 0)
@@ -150,7 +168,7 @@ static void on_stop(int signal_number)
 static int run(const struct tl_tail_settings *settings, int n, char **words, struct tl_error *error)
 {
 	static struct tl_printer printer;
-	struct sigaction action = { .sa_handler = on_stop };
+	struct sigaction action = {.sa_handler = on_stop};
 	struct tl_query query;
 	int r = tl_filter_query(&settings->filter, n, words, &query, error);
 
@@ -170,9 +188,9 @@ static int run(const struct tl_tail_settings *settings, int n, char **words, str
 
 int tl_tail_main(int argc, char **argv)
 {
-	struct tl_tail_settings settings = { 0 };
+	struct tl_tail_settings settings = {0};
 	struct tl_conf *conf = NULL;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int rest, r;
 
 	tl_msg_init("tapline", TL_INFO);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to tail*.c: tail.c (options, a store as the source), tail_kafka.c (the topic tapline.logs as the source). */
+/* Private to tail*.c: tail.c (options, a store as the source), tail_kafka.c (the topic tapline.logs
+ * as the source). */
 #ifndef TL_CLI_TAIL_H
 #define TL_CLI_TAIL_H
 
@@ -14,7 +15,7 @@ struct tl_tail_settings {
 };
 
 /* Prints what comes over Kafka until `*stop`, or without follow up to the present end. */
-int tl_tail_kafka(const struct tl_tail_settings *settings, const struct tl_query *query, struct tl_printer *printer,
-		  const volatile int *stop, struct tl_error *error);
+int tl_tail_kafka(const struct tl_tail_settings *settings, const struct tl_query *query,
+		  struct tl_printer *printer, const volatile int *stop, struct tl_error *error);
 
 #endif

@@ -15,20 +15,33 @@ struct settings {
 };
 
 static const struct tl_option options[] = {
-	{ .name = "store", .type = TL_OPT_STRING, .offset = FIELD(store), .metavar = "FILE", .env = "TAPLINE_STORE",
-	  .help = "The store to search. Default: tapline.db in ~/.local/state/tapline." },
-	{ .name = "listen", .type = TL_OPT_STRING, .offset = FIELD(listen), .value = "127.0.0.1:9470", .metavar = "HOST:PORT",
-	  .help = "Where to serve; addresses that others can reach need --token-file." },
-	{ .name = "token-file", .type = TL_OPT_SECRET, .offset = FIELD(token), .metavar = "FILE",
-	  .help = "File with a token that the page and the API then ask for: http://HOST:PORT/?token=TOKEN." },
-	{ .name = NULL },
+	{.name = "store",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(store),
+	 .metavar = "FILE",
+	 .env = "TAPLINE_STORE",
+	 .help = "The store to search. Default: tapline.db in ~/.local/state/tapline."},
+	{.name = "listen",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(listen),
+	 .value = "127.0.0.1:9470",
+	 .metavar = "HOST:PORT",
+	 .help = "Where to serve; addresses that others can reach need --token-file."},
+	{.name = "token-file",
+	 .type = TL_OPT_SECRET,
+	 .offset = FIELD(token),
+	 .metavar = "FILE",
+	 .help = "File with a token that the page and the API then ask for: "
+		 "http://HOST:PORT/?token=TOKEN."},
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_web_spec = {
 	.program = "tapline web",
 	.section = "web",
 	.usage = "tapline web [--store FILE] [--listen HOST:PORT]",
-	.about = "Serves a page that searches a store and follows what comes, and its API as JSON (/api/search, /api/tail).\n\n"
+	.about = "Serves a page that searches a store and follows what comes, and its API as JSON "
+		 "(/api/search, /api/tail).\n\n"
 		 "  tapline web --store /var/lib/tapline/store.db",
 	.options = options,
 };
@@ -60,10 +73,10 @@ static void block_signals(void)
 
 int tl_web_main(int argc, char **argv)
 {
-	struct settings settings = { 0 };
+	struct settings settings = {0};
 	struct tl_web_options web;
 	struct tl_conf *conf = NULL;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	char store[4096];
 	uint16_t port;
 	int rest, r;
@@ -76,7 +89,7 @@ int tl_web_main(int argc, char **argv)
 		snprintf(store, sizeof(store), "%s", settings.store);
 	else
 		tl_cli_store_path(store, sizeof(store));
-	web = (struct tl_web_options){ store, settings.listen, settings.token };
+	web = (struct tl_web_options){store, settings.listen, settings.token};
 	block_signals();
 	r = tl_web_serve(&web, &port, &error);
 	if (r < 0) {

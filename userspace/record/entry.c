@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing and unpacking of records. Unpacking trusts nothing but what was checked against the entry's length: a log may come from
- * a newer program or a bad disk. */
+/* Packing and unpacking of records. Unpacking trusts nothing but what was checked against the
+ * entry's length: a log may come from a newer program or a bad disk. */
 #include "userspace/record/entry.h"
 
 #include "userspace/base/json.h"
@@ -73,7 +73,8 @@ static char *put_attrs(char *p, const struct tl_attrs *attrs)
 	return p;
 }
 
-static struct tl_entry_fixed fixed_part(const struct tl_record *record, const struct tl_uid *uid, uint32_t resource)
+static struct tl_entry_fixed fixed_part(const struct tl_record *record, const struct tl_uid *uid,
+					uint32_t resource)
 {
 	return (struct tl_entry_fixed){
 		.version = TL_ENTRY_VERSION,
@@ -96,8 +97,8 @@ static struct tl_entry_fixed fixed_part(const struct tl_record *record, const st
 	};
 }
 
-int tl_entry_pack(const struct tl_record *record, const struct tl_uid *uid, uint32_t resource_number,
-		  struct tl_buf *out)
+int tl_entry_pack(const struct tl_record *record, const struct tl_uid *uid,
+		  uint32_t resource_number, struct tl_buf *out)
 {
 	struct tl_entry_fixed fixed = fixed_part(record, uid, resource_number);
 	size_t size;
@@ -107,8 +108,8 @@ int tl_entry_pack(const struct tl_record *record, const struct tl_uid *uid, uint
 	    record->severity_text.len > UINT16_MAX || record->trace_id.len > UINT8_MAX ||
 	    record->span_id.len > UINT8_MAX)
 		return -EINVAL;
-	size += sizeof(fixed) + record->severity_text.len + record->trace_id.len + record->span_id.len +
-		record->body.len;
+	size += sizeof(fixed) + record->severity_text.len + record->trace_id.len +
+		record->span_id.len + record->body.len;
 	if (tl_buf_reserve(out, size) < 0)
 		return -ENOBUFS;
 	p = out->data + out->len;
@@ -147,25 +148,27 @@ int tl_entry_pack_resource(uint32_t number, const struct tl_attrs *resource, str
 
 static struct tl_span take(struct tl_span *rest, size_t len)
 {
-	struct tl_span s = { rest->data, len };
+	struct tl_span s = {rest->data, len};
 
 	rest->data += len;
 	rest->len -= len;
 	return s;
 }
 
-/* Reads the fixed part and the texts; `*ret_rest` is the attributes. Attributes of `record` are emptied, its uid too. */
-static int unpack(struct tl_span data, struct tl_entry_fixed *fixed, struct tl_record *record, struct tl_span *ret_rest)
+/* Reads the fixed part and the texts; `*ret_rest` is the attributes. Attributes of `record` are
+ * emptied, its uid too. */
+static int unpack(struct tl_span data, struct tl_entry_fixed *fixed, struct tl_record *record,
+		  struct tl_span *ret_rest)
 {
 	struct tl_span rest = data;
 
 	if (data.len < sizeof(*fixed))
 		return -EBADMSG;
 	memcpy(fixed, data.data, sizeof(*fixed));
-	if (fixed->version == 0 || fixed->version > TL_ENTRY_VERSION || fixed->fixed < sizeof(*fixed) ||
-	    fixed->n_attrs > TL_ATTRS_MAX ||
-	    data.len < (uint64_t)fixed->fixed + fixed->severity_len + fixed->trace_id_len + fixed->span_id_len +
-			       fixed->body_len)
+	if (fixed->version == 0 || fixed->version > TL_ENTRY_VERSION ||
+	    fixed->fixed < sizeof(*fixed) || fixed->n_attrs > TL_ATTRS_MAX ||
+	    data.len < (uint64_t)fixed->fixed + fixed->severity_len + fixed->trace_id_len +
+			       fixed->span_id_len + fixed->body_len)
 		return -EBADMSG;
 	take(&rest, fixed->fixed);
 	tl_record_reset(record);
@@ -183,7 +186,7 @@ static int unpack(struct tl_span data, struct tl_entry_fixed *fixed, struct tl_r
 
 static struct tl_uid uid_of(const struct tl_entry_fixed *fixed)
 {
-	return (struct tl_uid){ fixed->epoch, fixed->stream, fixed->offset };
+	return (struct tl_uid){fixed->epoch, fixed->stream, fixed->offset};
 }
 
 int tl_entry_peek(struct tl_span data, struct tl_uid *ret_uid, struct tl_record *ret_record)
@@ -216,7 +219,8 @@ int tl_entry_attr(struct tl_span data, const char *key, struct tl_span *ret_valu
 	return r;
 }
 
-static int copy_resource(const struct tl_resources *resources, uint32_t number, struct tl_attrs *attrs)
+static int copy_resource(const struct tl_resources *resources, uint32_t number,
+			 struct tl_attrs *attrs)
 {
 	const struct tl_resource *resource;
 
@@ -231,8 +235,8 @@ static int copy_resource(const struct tl_resources *resources, uint32_t number, 
 	return 0;
 }
 
-int tl_entry_to_record(struct tl_span data, const struct tl_resources *resources, struct tl_arena *arena,
-		       struct tl_record *ret_record)
+int tl_entry_to_record(struct tl_span data, const struct tl_resources *resources,
+		       struct tl_arena *arena, struct tl_record *ret_record)
 {
 	struct tl_attrs *attrs = &ret_record->attributes;
 	struct tl_entry_fixed fixed;
@@ -251,7 +255,7 @@ int tl_entry_to_record(struct tl_span data, const struct tl_resources *resources
 	if (r < 0)
 		return r;
 	numbers = uid_of(&fixed);
-	ret_record->uid = tl_arena_copy(arena, (struct tl_span){ uid, tl_uid_format(&numbers, uid) });
+	ret_record->uid = tl_arena_copy(arena, (struct tl_span){uid, tl_uid_format(&numbers, uid)});
 	return ret_record->uid.data ? 0 : -ENOBUFS;
 }
 
@@ -286,7 +290,7 @@ int tl_entry_to_json(struct tl_span data, const struct tl_resources *resources, 
 	if (fixed.resource && !(resource = tl_resources_get(resources, fixed.resource)))
 		return -ENOENT;
 	numbers = uid_of(&fixed);
-	record.uid = (struct tl_span){ uid, tl_uid_format(&numbers, uid) };
+	record.uid = (struct tl_span){uid, tl_uid_format(&numbers, uid)};
 	text = tl_utf8_valid(record.body);
 	tl_emit_begin(&emit, out, 512 + data.len * 2 + (resource ? resource->json.len : 0));
 	tl_emit_head(&emit, &record);

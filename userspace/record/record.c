@@ -4,8 +4,8 @@
 void tl_record_reset(struct tl_record *record)
 {
 	/* Not the attribute arrays: they are 10 KiB, and only their first n items mean anything. */
-	record->uid = record->severity_text = record->body = (struct tl_span){ NULL, 0 };
-	record->trace_id = record->span_id = (struct tl_span){ NULL, 0 };
+	record->uid = record->severity_text = record->body = (struct tl_span){NULL, 0};
+	record->trace_id = record->span_id = (struct tl_span){NULL, 0};
 	record->timestamp_ns = record->observed_ns = 0;
 	record->severity_number = 0;
 	record->trace_flags = -1;
@@ -13,7 +13,8 @@ void tl_record_reset(struct tl_record *record)
 	record->attributes.n = record->attributes.dropped = 0;
 }
 
-void tl_attr_set_span(struct tl_attrs *attrs, struct tl_span key, struct tl_span value, enum tl_attr_type type)
+void tl_attr_set_span(struct tl_attrs *attrs, struct tl_span key, struct tl_span value,
+		      enum tl_attr_type type)
 {
 	uint32_t i = 0;
 
@@ -23,7 +24,7 @@ void tl_attr_set_span(struct tl_attrs *attrs, struct tl_span key, struct tl_span
 		attrs->dropped++;
 		return;
 	}
-	attrs->items[i] = (struct tl_attr){ .key = key, .value = value, .type = (uint8_t)type };
+	attrs->items[i] = (struct tl_attr){.key = key, .value = value, .type = (uint8_t)type};
 	if (i == attrs->n)
 		attrs->n++;
 }
@@ -33,7 +34,8 @@ void tl_attr_set(struct tl_attrs *attrs, const char *key, struct tl_span value)
 	tl_attr_set_span(attrs, tl_span_str(key), value, TL_ATTR_STRING);
 }
 
-void tl_attr_set_u64(struct tl_attrs *attrs, struct tl_arena *arena, const char *key, uint64_t value)
+void tl_attr_set_u64(struct tl_attrs *attrs, struct tl_arena *arena, const char *key,
+		     uint64_t value)
 {
 	char digits[20], *end = digits + sizeof(digits), *p = end;
 	struct tl_span text;
@@ -42,7 +44,7 @@ void tl_attr_set_u64(struct tl_attrs *attrs, struct tl_arena *arena, const char 
 		*--p = (char)('0' + value % 10);
 		value /= 10;
 	} while (value);
-	text = tl_arena_copy(arena, (struct tl_span){ p, (size_t)(end - p) });
+	text = tl_arena_copy(arena, (struct tl_span){p, (size_t)(end - p)});
 	if (!text.data) {
 		attrs->dropped++;
 		return;
@@ -64,9 +66,10 @@ const char *tl_severity_text(uint8_t number)
 {
 	/* OpenTelemetry logs data model, "Displaying Severity". */
 	static const char *const names[25] = {
-		"",	 "TRACE", "TRACE2", "TRACE3", "TRACE4", "DEBUG", "DEBUG2", "DEBUG3", "DEBUG4",
-		"INFO",	 "INFO2", "INFO3",  "INFO4",  "WARN",	"WARN2", "WARN3",  "WARN4",  "ERROR",
-		"ERROR2", "ERROR3", "ERROR4", "FATAL", "FATAL2", "FATAL3", "FATAL4",
+		"",	  "TRACE",  "TRACE2", "TRACE3", "TRACE4", "DEBUG",  "DEBUG2",
+		"DEBUG3", "DEBUG4", "INFO",   "INFO2",	"INFO3",  "INFO4",  "WARN",
+		"WARN2",  "WARN3",  "WARN4",  "ERROR",	"ERROR2", "ERROR3", "ERROR4",
+		"FATAL",  "FATAL2", "FATAL3", "FATAL4",
 	};
 
 	return number < 25 ? names[number] : "";

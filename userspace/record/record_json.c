@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writing. Room for a whole piece is made before it is written, so the pieces themselves are plain stores. A string is copied in
- * steps of 16 bytes (the last one overlapping the one before, so that nothing outside of it is touched) while each
- * step is tested for bytes that JSON wants escaped or that are not ASCII. */
+/* Writing. Room for a whole piece is made before it is written, so the pieces themselves are plain
+ * stores. A string is copied in steps of 16 bytes (the last one overlapping the one before, so that
+ * nothing outside of it is touched) while each step is tested for bytes that JSON wants escaped or
+ * that are not ASCII. */
 #include "userspace/base/clock.h"
 #include "userspace/base/json.h"
 #include "userspace/record/base64.h"
@@ -27,7 +28,9 @@ static inline uint64_t special8(uint64_t v)
 {
 	uint64_t quote = v ^ LOWS * '"', slash = v ^ LOWS * '\\';
 
-	return (((v - LOWS * 0x20) & ~v) | ((quote - LOWS) & ~quote) | ((slash - LOWS) & ~slash) | v) & HIGHS;
+	return (((v - LOWS * 0x20) & ~v) | ((quote - LOWS) & ~quote) | ((slash - LOWS) & ~slash) |
+		v) &
+	       HIGHS;
 }
 
 static inline bool copy16(char *to, const char *from)
@@ -165,7 +168,7 @@ void tl_emit_begin(struct tl_emit *emit, struct tl_buf *out, size_t expected)
 {
 	size_t max = out->max ? out->max : (size_t)1 << 30;
 
-	*emit = (struct tl_emit){ .out = out, .begin = out->len };
+	*emit = (struct tl_emit){.out = out, .begin = out->len};
 	/* What is expected may be too much where what is needed is not. */
 	if (expected > max - out->len)
 		expected = max - out->len;
@@ -272,7 +275,8 @@ void tl_emit_attrs_object(struct tl_emit *emit, const struct tl_attrs *attrs)
 		return;
 	*emit->p++ = '{';
 	for (uint32_t i = 0; i < attrs->n; i++)
-		tl_emit_attr(emit, attrs->items[i].key, attrs->items[i].value, attrs->items[i].type);
+		tl_emit_attr(emit, attrs->items[i].key, attrs->items[i].value,
+			     attrs->items[i].type);
 	dropped_attr(emit, attrs->dropped);
 	close_object(emit);
 }
@@ -283,7 +287,8 @@ void tl_emit_attributes_begin(struct tl_emit *emit)
 		RAW(emit, ",\"attributes\":{");
 }
 
-void tl_emit_attributes_end(struct tl_emit *emit, uint32_t dropped, const struct tl_span *base64_body)
+void tl_emit_attributes_end(struct tl_emit *emit, uint32_t dropped,
+			    const struct tl_span *base64_body)
 {
 	dropped_attr(emit, dropped);
 	if (base64_body && room(emit, tl_base64_len(base64_body->len) + 32)) {
@@ -311,14 +316,15 @@ int tl_record_to_json(const struct tl_record *record, struct tl_buf *out)
 
 	tl_emit_begin(&emit, out, expected_size(record));
 	tl_emit_head(&emit, record);
-	tl_emit_resource_text(&emit, (struct tl_span){ "", 0 });
+	tl_emit_resource_text(&emit, (struct tl_span){"", 0});
 	tl_emit_attrs_object(&emit, &record->resource);
 	tl_emit_attributes_begin(&emit);
 	for (uint32_t i = 0; i < attrs->n; i++) {
 		/* The body's exact bytes have this key: one that a service made up gives way. */
 		if (!text && tl_span_is(attrs->items[i].key, TL_BASE64_KEY))
 			continue;
-		tl_emit_attr(&emit, attrs->items[i].key, attrs->items[i].value, attrs->items[i].type);
+		tl_emit_attr(&emit, attrs->items[i].key, attrs->items[i].value,
+			     attrs->items[i].type);
 	}
 	tl_emit_attributes_end(&emit, attrs->dropped, text ? NULL : &record->body);
 	return tl_emit_end(&emit);

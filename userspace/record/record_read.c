@@ -14,20 +14,24 @@ struct reading {
 
 static int arena_full(struct reading *reading)
 {
-	return tl_error_set(reading->error, -ENOBUFS, "the record does not fit the memory set aside for one");
+	return tl_error_set(reading->error, -ENOBUFS,
+			    "the record does not fit the memory set aside for one");
 }
 
 static int unescape(struct reading *reading, struct tl_span raw, struct tl_span *ret)
 {
-	/* Decoding never makes text longer, so a buffer of this size that must not grow is enough. */
-	struct tl_buf buf = { .data = tl_arena_alloc(reading->arena, raw.len), .cap = raw.len, .max = raw.len };
+	/* Decoding never makes text longer, so a buffer of this size that must not grow is enough.
+	 */
+	struct tl_buf buf = {
+		.data = tl_arena_alloc(reading->arena, raw.len), .cap = raw.len, .max = raw.len};
 	int r;
 
 	if (!buf.data)
 		return arena_full(reading);
 	r = tl_json_unescape(raw, &buf);
 	if (r < 0)
-		return tl_error_set(reading->error, -EINVAL, "a string of the record has a malformed escape");
+		return tl_error_set(reading->error, -EINVAL,
+				    "a string of the record has a malformed escape");
 	*ret = tl_buf_span(&buf);
 	return 0;
 }
@@ -37,7 +41,7 @@ static int text_of(struct reading *reading, const struct tl_json_value *value, s
 {
 	if (value->type == TL_JSON_STRING && value->escaped)
 		return unescape(reading, value->raw, ret);
-	*ret = value->type == TL_JSON_NULL ? (struct tl_span){ NULL, 0 } : value->raw;
+	*ret = value->type == TL_JSON_NULL ? (struct tl_span){NULL, 0} : value->raw;
 	return 0;
 }
 
@@ -50,7 +54,8 @@ static int set_attr(struct reading *reading, struct tl_attrs *attrs, struct tl_s
 	int r = 0;
 
 	if (value->type == TL_JSON_NULL)
-		return 0; /* in the data model an attribute without a value is one that is not there */
+		return 0; /* in the data model an attribute without a value is one that is not there
+			   */
 	if (tl_span_is(key, TL_DROPPED_KEY) && tl_json_u64(value, &dropped) == 0) {
 		attrs->dropped += (uint32_t)dropped;
 		return 0;
@@ -75,7 +80,8 @@ static int read_attrs(struct reading *reading, const char *name, struct tl_attrs
 	if (value->type == TL_JSON_NULL)
 		return 0;
 	if (value->type != TL_JSON_OBJECT)
-		return tl_error_set(reading->error, -EINVAL, "\"%s\" of the record is no object", name);
+		return tl_error_set(reading->error, -EINVAL, "\"%s\" of the record is no object",
+				    name);
 	r = tl_json_enter(&cursor, value->raw);
 	while (r == 0 && (r = tl_json_member(&cursor, &key, &member)) == 1)
 		r = set_attr(reading, attrs, key, &member);
@@ -84,31 +90,35 @@ static int read_attrs(struct reading *reading, const char *name, struct tl_attrs
 	return r;
 }
 
-static int read_time(struct reading *reading, const char *name, const struct tl_json_value *value, uint64_t *ret,
-		     bool *ret_have)
+static int read_time(struct reading *reading, const char *name, const struct tl_json_value *value,
+		     uint64_t *ret, bool *ret_have)
 {
 	if (value->type == TL_JSON_NULL)
 		return 0;
-	if (value->type != TL_JSON_STRING || tl_time_parse(value->raw.data, value->raw.len, ret) < 0)
-		return tl_error_set(reading->error, -EINVAL,
-				    "\"%s\" of the record is no time like 2026-11-23T01:00:00.123456789Z", name);
+	if (value->type != TL_JSON_STRING ||
+	    tl_time_parse(value->raw.data, value->raw.len, ret) < 0)
+		return tl_error_set(
+			reading->error, -EINVAL,
+			"\"%s\" of the record is no time like 2026-11-23T01:00:00.123456789Z",
+			name);
 	*ret_have = true;
 	return 0;
 }
 
-static int read_small(struct reading *reading, const char *name, const struct tl_json_value *value, unsigned max,
-		      unsigned *ret)
+static int read_small(struct reading *reading, const char *name, const struct tl_json_value *value,
+		      unsigned max, unsigned *ret)
 {
 	uint64_t v;
 
 	if (tl_json_u64(value, &v) < 0 || v > max)
-		return tl_error_set(reading->error, -EINVAL, "\"%s\" of the record is no number from 0 to %u", name,
-				    max);
+		return tl_error_set(reading->error, -EINVAL,
+				    "\"%s\" of the record is no number from 0 to %u", name, max);
 	*ret = (unsigned)v;
 	return 0;
 }
 
-static int read_number(struct reading *reading, struct tl_span key, const struct tl_json_value *value)
+static int read_number(struct reading *reading, struct tl_span key,
+		       const struct tl_json_value *value)
 {
 	bool severity = tl_span_is(key, "severity_number");
 	unsigned v = 0;
@@ -116,8 +126,8 @@ static int read_number(struct reading *reading, struct tl_span key, const struct
 
 	if (value->type == TL_JSON_NULL)
 		return 0;
-	r = severity ? read_small(reading, "severity_number", value, 24, &v) :
-		       read_small(reading, "trace_flags", value, 255, &v);
+	r = severity ? read_small(reading, "severity_number", value, 24, &v)
+		     : read_small(reading, "trace_flags", value, 255, &v);
 	if (r == 0 && severity)
 		reading->record->severity_number = (uint8_t)v;
 	else if (r == 0)
@@ -140,7 +150,8 @@ static struct tl_span *text_field(struct tl_record *record, struct tl_span key)
 	return NULL;
 }
 
-static int read_member(struct reading *reading, struct tl_span key, const struct tl_json_value *value)
+static int read_member(struct reading *reading, struct tl_span key,
+		       const struct tl_json_value *value)
 {
 	struct tl_record *record = reading->record;
 	struct tl_span *text = text_field(record, key);
@@ -148,7 +159,8 @@ static int read_member(struct reading *reading, struct tl_span key, const struct
 	if (text)
 		return text_of(reading, value, text);
 	if (tl_span_is(key, "timestamp"))
-		return read_time(reading, "timestamp", value, &record->timestamp_ns, &reading->have_time);
+		return read_time(reading, "timestamp", value, &record->timestamp_ns,
+				 &reading->have_time);
 	if (tl_span_is(key, "observed_timestamp"))
 		return read_time(reading, "observed_timestamp", value, &record->observed_ns,
 				 &reading->have_observed);
@@ -161,7 +173,8 @@ static int read_member(struct reading *reading, struct tl_span key, const struct
 	return set_attr(reading, &record->attributes, key, value);
 }
 
-/* The attribute becomes the body again. One that is no base64 was not written by us: it stays what it is. */
+/* The attribute becomes the body again. One that is no base64 was not written by us: it stays what
+ * it is. */
 static int restore_body(struct reading *reading)
 {
 	struct tl_attrs *attrs = &reading->record->attributes;
@@ -176,7 +189,7 @@ static int restore_body(struct reading *reading)
 		return arena_full(reading);
 	if (tl_base64_decode(found->value, bytes, &len) < 0)
 		return 0;
-	reading->record->body = (struct tl_span){ bytes, len };
+	reading->record->body = (struct tl_span){bytes, len};
 	attrs->n--;
 	for (uint32_t i = (uint32_t)(found - attrs->items); i < attrs->n; i++)
 		attrs->items[i] = attrs->items[i + 1];
@@ -188,7 +201,8 @@ static int complete(struct reading *reading)
 	struct tl_record *record = reading->record;
 
 	if (!reading->have_observed && !reading->have_time)
-		return tl_error_set(reading->error, -EINVAL, "the record has no observed_timestamp");
+		return tl_error_set(reading->error, -EINVAL,
+				    "the record has no observed_timestamp");
 	if (!reading->have_observed)
 		record->observed_ns = record->timestamp_ns;
 	if (!reading->have_time)
@@ -199,8 +213,8 @@ static int complete(struct reading *reading)
 int tl_record_from_json(struct tl_span json, struct tl_arena *arena, struct tl_record *ret_record,
 			struct tl_error *error)
 {
-	struct tl_error reason = { 0 };
-	struct reading reading = { .arena = arena, .record = ret_record, .error = &reason };
+	struct tl_error reason = {0};
+	struct reading reading = {.arena = arena, .record = ret_record, .error = &reason};
 	struct tl_json_cursor cursor;
 	struct tl_json_value value;
 	struct tl_span key;

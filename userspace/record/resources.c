@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A map from number to resource, and a list by the time of the last announcement. An announcement that says nothing new
- * (one comes with every segment) only moves its resource to the front. */
+/* A map from number to resource, and a list by the time of the last announcement. An announcement
+ * that says nothing new (one comes with every segment) only moves its resource to the front. */
 #include "userspace/record/resources.h"
 
 #include "userspace/base/map.h"
@@ -8,7 +8,7 @@
 #include "userspace/record/record_emit.h"
 
 struct tl_resources {
-	struct tl_map *by_number;  /* uint32_t -> struct tl_resource * */
+	struct tl_map *by_number; /* uint32_t -> struct tl_resource * */
 	size_t max;
 	struct tl_resource *oldest, *newest;
 };
@@ -20,7 +20,8 @@ struct tl_resources *tl_resources_new(size_t max)
 	if (!resources)
 		return NULL;
 	resources->max = max ? max : 1;
-	resources->by_number = tl_map_new(sizeof(uint32_t), sizeof(struct tl_resource *), resources->max);
+	resources->by_number =
+		tl_map_new(sizeof(uint32_t), sizeof(struct tl_resource *), resources->max);
 	if (!resources->by_number) {
 		free(resources);
 		return NULL;
@@ -121,7 +122,8 @@ static int parse(struct tl_span data, struct tl_resource **ret)
 	resource->dropped = fixed.dropped;
 	resource->packed_len = data.len;
 	memcpy(resource->packed, data.data, data.len);
-	r = take_attrs(resource, (struct tl_span){ resource->packed + fixed.fixed, data.len - fixed.fixed });
+	r = take_attrs(resource,
+		       (struct tl_span){resource->packed + fixed.fixed, data.len - fixed.fixed});
 	if (r == 0)
 		r = make_json(resource);
 	if (r == 0)
@@ -136,7 +138,8 @@ static struct tl_resource *known(struct tl_resources *resources, struct tl_span 
 
 	if (data.len < sizeof(struct tl_entry_resource_fixed))
 		return NULL;
-	memcpy(&number, data.data + offsetof(struct tl_entry_resource_fixed, number), sizeof(number));
+	memcpy(&number, data.data + offsetof(struct tl_entry_resource_fixed, number),
+	       sizeof(number));
 	found = tl_map_get(resources->by_number, &number);
 	return found ? *found : NULL;
 }
@@ -146,7 +149,7 @@ int tl_resources_learn(struct tl_resources *resources, struct tl_span data)
 	struct tl_resource *old = known(resources, data), *resource = NULL, **slot;
 	int r;
 
-	if (old && tl_span_eq(data, (struct tl_span){ old->packed, old->packed_len })) {
+	if (old && tl_span_eq(data, (struct tl_span){old->packed, old->packed_len})) {
 		detach(resources, old);
 		attach(resources, old);
 		return 0;

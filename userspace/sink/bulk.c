@@ -18,7 +18,8 @@ static bool is_date(struct tl_span text)
 	if (text.len < DATE_LEN)
 		return false;
 	for (size_t i = 0; i < DATE_LEN; i++)
-		if (shape[i] == 'd' ? text.data[i] < '0' || text.data[i] > '9' : text.data[i] != shape[i])
+		if (shape[i] == 'd' ? text.data[i] < '0' || text.data[i] > '9'
+				    : text.data[i] != shape[i])
 			return false;
 	return true;
 }
@@ -44,16 +45,18 @@ static bool key_at_head(struct tl_span json, struct tl_bulk_key *ret)
 	quote = memchr(json.data, '"', json.len < UID_MAX + 1 ? json.len : UID_MAX + 1);
 	if (!quote || memchr(json.data, '\\', (size_t)(quote - json.data)))
 		return false;
-	ret->uid = (struct tl_span){ json.data, (size_t)(quote - json.data) };
+	ret->uid = (struct tl_span){json.data, (size_t)(quote - json.data)};
 	json.data += ret->uid.len;
 	json.len -= ret->uid.len;
-	if (!SKIP(&json, "\",\"timestamp\":\"") || json.len < TL_TIME_LEN || memchr(json.data, '"', TL_TIME_LEN))
+	if (!SKIP(&json, "\",\"timestamp\":\"") || json.len < TL_TIME_LEN ||
+	    memchr(json.data, '"', TL_TIME_LEN))
 		return false;
 	json.data += TL_TIME_LEN;
 	json.len -= TL_TIME_LEN;
-	if (!SKIP(&json, "\",\"observed_timestamp\":\"") || json.len <= TL_TIME_LEN || json.data[TL_TIME_LEN] != '"')
+	if (!SKIP(&json, "\",\"observed_timestamp\":\"") || json.len <= TL_TIME_LEN ||
+	    json.data[TL_TIME_LEN] != '"')
 		return false;
-	ret->observed = (struct tl_span){ json.data, TL_TIME_LEN };
+	ret->observed = (struct tl_span){json.data, TL_TIME_LEN};
 	return true;
 }
 
@@ -64,9 +67,10 @@ int tl_bulk_key(struct tl_span json, struct tl_bulk_key *ret)
 
 	if (!key_at_head(json, &key)) {
 		if (tl_json_find(json, "uid", &uid) != 1 || uid.type != TL_JSON_STRING ||
-		    tl_json_find(json, "observed_timestamp", &observed) != 1 || observed.type != TL_JSON_STRING)
+		    tl_json_find(json, "observed_timestamp", &observed) != 1 ||
+		    observed.type != TL_JSON_STRING)
 			return -EINVAL;
-		key = (struct tl_bulk_key){ uid.raw, observed.raw };
+		key = (struct tl_bulk_key){uid.raw, observed.raw};
 	}
 	if (key.uid.len == 0 || key.uid.len > UID_MAX || !is_date(key.observed))
 		return -EINVAL;
@@ -81,7 +85,8 @@ void tl_bulk_index(const char *prefix, struct tl_span observed, char out[TL_BULK
 	snprintf(out, TL_BULK_INDEX_MAX, "%s%.4s.%.2s.%.2s", prefix, d, d + 5, d + 8);
 }
 
-int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_key *key, struct tl_span document)
+int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_key *key,
+		struct tl_span document)
 {
 	char index[TL_BULK_INDEX_MAX];
 	size_t start = body->len, at;
@@ -97,7 +102,8 @@ int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_ke
 	tl_buf_puts(body, "\"}}\n");
 	at = body->len;
 	tl_buf_add(body, document.data, document.len);
-	for (char *p = body->data + at, *end = body->data + body->len; (p = memchr(p, '\n', (size_t)(end - p))); p++)
+	for (char *p = body->data + at, *end = body->data + body->len;
+	     (p = memchr(p, '\n', (size_t)(end - p))); p++)
 		*p = ' ';
 	tl_buf_putc(body, '\n');
 	if (body->failed)
@@ -107,10 +113,12 @@ int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_ke
 
 /* Types by which dead letters and metrics are told apart; servers have many more. */
 static const char *const types[] = {
-	"mapper_parsing_exception", "document_parsing_exception", "illegal_argument_exception",
-	"strict_dynamic_mapping_exception", "index_not_found_exception", "invalid_index_name_exception",
-	"validation_exception", "cluster_block_exception", "security_exception",
-	"es_rejected_execution_exception", "rejected_execution_exception", "circuit_breaking_exception",
+	"mapper_parsing_exception",	"document_parsing_exception",
+	"illegal_argument_exception",	"strict_dynamic_mapping_exception",
+	"index_not_found_exception",	"invalid_index_name_exception",
+	"validation_exception",		"cluster_block_exception",
+	"security_exception",		"es_rejected_execution_exception",
+	"rejected_execution_exception", "circuit_breaking_exception",
 	"unavailable_shards_exception", "action_request_validation_exception",
 };
 
@@ -131,7 +139,8 @@ enum tl_bulk_verdict tl_bulk_judge(unsigned status, struct tl_span error_type)
 	if (status == 429 || status == 502 || status == 503 || status == 504)
 		return TL_BULK_RETRY;
 	/* A full disk, a closed index, a right taken away: nothing is wrong with the document. */
-	if (status == 401 || tl_span_is(error_type, "cluster_block_exception") || tl_span_is(error_type, "security_exception"))
+	if (status == 401 || tl_span_is(error_type, "cluster_block_exception") ||
+	    tl_span_is(error_type, "security_exception"))
 		return TL_BULK_RETRY;
 	return status >= 500 || status < 400 ? TL_BULK_FAILED : TL_BULK_DEAD;
 }
@@ -152,19 +161,21 @@ static int read_item(const struct tl_json_value *element, struct tl_bulk_item *i
 {
 	struct tl_json_value action, status, error, type, reason;
 	struct tl_json_cursor cursor;
-	struct tl_span key, type_text = { 0 };
+	struct tl_span key, type_text = {0};
 	uint64_t number;
 
 	if (element->type != TL_JSON_OBJECT || tl_json_enter(&cursor, element->raw) < 0 ||
 	    tl_json_member(&cursor, &key, &action) != 1 || action.type != TL_JSON_OBJECT ||
-	    tl_json_find(action.raw, "status", &status) != 1 || tl_json_u64(&status, &number) < 0 || number > 999)
+	    tl_json_find(action.raw, "status", &status) != 1 || tl_json_u64(&status, &number) < 0 ||
+	    number > 999)
 		return -EBADMSG;
 	item->status = (unsigned)number;
-	item->reason = (struct tl_span){ 0 };
+	item->reason = (struct tl_span){0};
 	if (tl_json_find(action.raw, "error", &error) == 1 && error.type == TL_JSON_OBJECT) {
 		if (tl_json_find(error.raw, "type", &type) == 1 && type.type == TL_JSON_STRING)
 			type_text = type.raw;
-		if (tl_json_find(error.raw, "reason", &reason) == 1 && reason.type == TL_JSON_STRING)
+		if (tl_json_find(error.raw, "reason", &reason) == 1 &&
+		    reason.type == TL_JSON_STRING)
 			item->reason = reason.raw;
 	}
 	item->type = tl_bulk_type(type_text);
@@ -191,7 +202,8 @@ static int count_items(struct tl_span items, size_t *ret_n)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-int tl_bulk_answer(struct tl_span json, size_t n, void (*each)(void *arg, const struct tl_bulk_item *item), void *arg)
+int tl_bulk_answer(struct tl_span json, size_t n,
+		   void (*each)(void *arg, const struct tl_bulk_item *item), void *arg)
 {
 	struct tl_json_value items, element;
 	struct tl_json_cursor cursor;
@@ -212,7 +224,7 @@ int tl_bulk_answer(struct tl_span json, size_t n, void (*each)(void *arg, const 
 
 void tl_bulk_text(struct tl_span raw, char *out, size_t size)
 {
-	_cleanup_(tl_buf_done) struct tl_buf text = { .max = 1 << 20 };
+	_cleanup_(tl_buf_done) struct tl_buf text = {.max = 1 << 20};
 	size_t len;
 
 	/* What does not decode is shown as it came. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the elasticsearch sink: elasticsearch.c (settings, open), elastic_setup.c (version, template, data streams),
- * elastic_write.c (requests in flight, retries). */
+/* Private to the elasticsearch sink: elasticsearch.c (settings, open), elastic_setup.c (version,
+ * template, data streams), elastic_write.c (requests in flight, retries). */
 #ifndef TL_SINK_ELASTIC_H
 #define TL_SINK_ELASTIC_H
 
@@ -23,14 +23,14 @@ struct tl_elastic_chunk {
 	uint64_t not_before_ns; /* monotonic */
 	unsigned attempts;
 	uint32_t n;
-	uint32_t items[];       /* indices in the batch */
+	uint32_t items[]; /* indices in the batch */
 };
 
 /* One request in flight. */
 struct tl_elastic_slot {
 	struct tl_http_request request;
 	struct tl_elastic_chunk *chunk; /* NULL: idle */
-	struct tl_buf body, packed;
+	struct tl_buf body, packed, sifted;
 	struct tl_gzip *gzip;
 	uint64_t started_ns;
 };
@@ -46,22 +46,23 @@ struct tl_elastic {
 	const struct tl_message *messages;
 	struct tl_sink_result *result;
 	struct tl_elastic_chunk *waiting; /* not sent yet, or to be sent again */
-	unsigned busy;                    /* slots in flight */
-	struct tl_error fatal;            /* a person must act */
+	unsigned busy;			  /* slots in flight */
+	struct tl_error fatal;		  /* a person must act */
 };
 
-/* Finds out what the server is, puts the index template, and refuses where our names would be a data stream.
- * Errors: -ECONNREFUSED, -EACCES, -EINVAL, -EPROTO; each with what to do. */
+/* Finds out what the server is, puts the index template, and refuses where our names would be a
+ * data stream. Errors: -ECONNREFUSED, -EACCES, -EINVAL, -EPROTO; each with what to do. */
 int tl_elastic_setup(struct tl_elastic *elastic, struct tl_error *error);
 
 extern const struct tl_sink_ops tl_sink_elasticsearch;
 
 /* The sink's write. */
-int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
-		     const volatile int *stop, struct tl_error *error);
+int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
+		     struct tl_sink_result *result, const volatile int *stop,
+		     struct tl_error *error);
 
 /* Says why `request` failed as a whole, with advice. Returns -ECONNREFUSED, -EACCES or -EPROTO. */
-int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request, const char *what,
-		    struct tl_error *error);
+int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request,
+		    const char *what, struct tl_error *error);
 
 #endif

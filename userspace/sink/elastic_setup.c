@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is done once at start. Some builds answer GET / with 405, so a server that does not say what it is is asked by
- * trying: `flattened` is Elasticsearch's type for objects with many keys, `flat_object` OpenSearch's.
+/* What is done once at start. Some builds answer GET / with 405, so a server that does not say what
+ * it is is asked by trying: `flattened` is Elasticsearch's type for objects with many keys,
+ * `flat_object` OpenSearch's.
  *
- * Names that would be data streams are refused: ids are unique within a backing index only, and a rollover between two tries of
- * one record would keep it twice. */
+ * Names that would be data streams are refused: ids are unique within a backing index only, and a
+ * rollover between two tries of one record would keep it twice. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -17,32 +18,40 @@
 #define RETRY_US 200000
 #define SAMPLE_DAY "2026-01-02"
 
-int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request, const char *what,
-		    struct tl_error *error)
+int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request,
+		    const char *what, struct tl_error *error)
 {
 	const char *url = elastic->settings->url;
 	char reason[200];
 
 	tl_bulk_reason(tl_buf_span(&request->answer), reason, sizeof(reason));
 	if (request->status == 0)
-		return tl_error_set(error, -ECONNREFUSED, "%s: no answer from %s (%s); check --url, that the server runs, and "
-							  "--ca for https",
-				    what, url, request->why);
+		return tl_error_set(
+			error, -ECONNREFUSED,
+			"%s: no answer from %s (%s); check --url, that the server runs, and "
+			"--ca for https",
+			what, url, request->why);
 	if (request->status == 401)
-		return tl_error_set(error, -EACCES, "%s: %s refuses the credentials (401 %s); check --user and "
-						    "--password-file, or --api-key-file",
+		return tl_error_set(error, -EACCES,
+				    "%s: %s refuses the credentials (401 %s); check --user and "
+				    "--password-file, or --api-key-file",
 				    what, url, reason);
 	if (request->status == 403)
-		return tl_error_set(error, -EACCES, "%s: %s denies the right (403 %s); the user needs create_index, create_doc and "
-						    "view_index_metadata on %s*, and manage_index_templates or --no-template",
-				    what, url, reason, elastic->settings->index_prefix);
-	return tl_error_set(error, -EPROTO, "%s: %s answers %d %s; is this Elasticsearch or OpenSearch?", what, url,
+		return tl_error_set(
+			error, -EACCES,
+			"%s: %s denies the right (403 %s); the user needs create_index, create_doc "
+			"and "
+			"view_index_metadata on %s*, and manage_index_templates or --no-template",
+			what, url, reason, elastic->settings->index_prefix);
+	return tl_error_set(error, -EPROTO,
+			    "%s: %s answers %d %s; is this Elasticsearch or OpenSearch?", what, url,
 			    request->status, reason);
 }
 
-/* Fills `request`; its answer is the caller's to release. Errors as tl_elastic_fail when there is no answer. */
-static int call(struct tl_elastic *elastic, const char *method, const char *path, struct tl_span body,
-		struct tl_http_request *request, struct tl_error *error)
+/* Fills `request`; its answer is the caller's to release. Errors as tl_elastic_fail when there is
+ * no answer. */
+static int call(struct tl_elastic *elastic, const char *method, const char *path,
+		struct tl_span body, struct tl_http_request *request, struct tl_error *error)
 {
 	request->method = method;
 	request->path = path;
@@ -70,25 +79,26 @@ static int read_version(struct tl_span json)
 }
 
 /* A server that is only starting answers nothing, or 503. */
-static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request, struct tl_error *error)
+static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request,
+		    struct tl_error *error)
 {
 	static struct tl_msg_gate gate;
 	uint64_t deadline = tl_mono_ns() + elastic->settings->wait_ns;
 
 	for (;;) {
-		int r = call(elastic, "GET", "/", (struct tl_span){ 0 }, request, error);
+		int r = call(elastic, "GET", "/", (struct tl_span){0}, request, error);
 
 		if ((r == 0 && request->status < 500) || tl_mono_ns() >= deadline)
 			return r;
-		tl_msg_limited(&gate, 5000, TL_WARNING, "no answer from %s (%s); waiting", elastic->settings->url,
-			       r < 0 ? request->why : "it is not ready");
+		tl_msg_limited(&gate, 5000, TL_WARNING, "no answer from %s (%s); waiting",
+			       elastic->settings->url, r < 0 ? request->why : "it is not ready");
 		usleep(RETRY_US);
 	}
 }
 
 static int probe(struct tl_elastic *elastic, int *ret_kind, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = { 0 };
+	_cleanup_(request_done) struct tl_http_request request = {0};
 	int r = ask_root(elastic, &request, error);
 
 	if (r < 0)
@@ -101,21 +111,23 @@ static int probe(struct tl_elastic *elastic, int *ret_kind, struct tl_error *err
 
 static int is_stream(const struct tl_elastic *elastic, const char *name, struct tl_error *error)
 {
-	return tl_error_set(error, -EINVAL, "%s* are data streams here (%s), in which a record that is sent again may be kept "
-					    "twice; choose another --index-prefix, or remove it",
-			    elastic->settings->index_prefix, name);
+	return tl_error_set(
+		error, -EINVAL,
+		"%s* are data streams here (%s), in which a record that is sent again may be kept "
+		"twice; choose another --index-prefix, or remove it",
+		elastic->settings->index_prefix, name);
 }
 
 static int refuse_streams(struct tl_elastic *elastic, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = { 0 };
+	_cleanup_(request_done) struct tl_http_request request = {0};
 	struct tl_json_value streams, stream, name;
 	struct tl_json_cursor cursor;
 	char path[300], text[128];
 	int r;
 
 	snprintf(path, sizeof(path), "/_data_stream/%s*", elastic->settings->index_prefix);
-	r = call(elastic, "GET", path, (struct tl_span){ 0 }, &request, error);
+	r = call(elastic, "GET", path, (struct tl_span){0}, &request, error);
 	if (r < 0 || request.status != 200)
 		return r; /* no right to ask, or no data streams in this build */
 	if (tl_json_find(tl_buf_span(&request.answer), "data_streams", &streams) != 1 ||
@@ -149,8 +161,8 @@ static bool makes_stream(struct tl_span template, const char *index)
 	struct tl_json_value value;
 	uint64_t priority = 0;
 
-	if (tl_json_find(template, "data_stream", &value) != 1 || tl_json_find(template, "index_patterns", &value) != 1 ||
-	    !matches(value.raw, index))
+	if (tl_json_find(template, "data_stream", &value) != 1 ||
+	    tl_json_find(template, "index_patterns", &value) != 1 || !matches(value.raw, index))
 		return false;
 	if (tl_json_find(template, "priority", &value) == 1)
 		(void)tl_json_u64(&value, &priority);
@@ -159,19 +171,21 @@ static bool makes_stream(struct tl_span template, const char *index)
 
 static int refuse_templates(struct tl_elastic *elastic, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = { 0 };
+	_cleanup_(request_done) struct tl_http_request request = {0};
 	struct tl_json_value list, entry, name, template;
 	struct tl_json_cursor cursor;
 	char index[TL_BULK_INDEX_MAX], text[128];
-	int r = call(elastic, "GET", "/_index_template", (struct tl_span){ 0 }, &request, error);
+	int r = call(elastic, "GET", "/_index_template", (struct tl_span){0}, &request, error);
 
 	if (r < 0 || request.status != 200)
 		return r;
 	tl_bulk_index(elastic->settings->index_prefix, TL_SPAN_LIT(SAMPLE_DAY), index);
-	if (tl_json_find(tl_buf_span(&request.answer), "index_templates", &list) != 1 || tl_json_enter(&cursor, list.raw) < 0)
+	if (tl_json_find(tl_buf_span(&request.answer), "index_templates", &list) != 1 ||
+	    tl_json_enter(&cursor, list.raw) < 0)
 		return 0;
 	while (tl_json_element(&cursor, &entry) == 1) {
-		if (tl_json_find(entry.raw, "index_template", &template) != 1 || !makes_stream(template.raw, index))
+		if (tl_json_find(entry.raw, "index_template", &template) != 1 ||
+		    !makes_stream(template.raw, index))
 			continue;
 		snprintf(text, sizeof(text), "?");
 		if (tl_json_find(entry.raw, "name", &name) == 1)
@@ -201,28 +215,35 @@ static void write_template(const struct tl_elastic *elastic, bool opensearch, st
 {
 	const struct tl_elastic_settings *s = elastic->settings;
 	/* OpenSearch's flat_object has no ignore_above. */
-	const char *flat = opensearch ? "{\"type\":\"flat_object\"}" : "{\"type\":\"flattened\",\"ignore_above\":8191}";
+	const char *flat = opensearch ? "{\"type\":\"flat_object\"}"
+				      : "{\"type\":\"flattened\",\"ignore_above\":8191}";
 	static const char keyword[] = "{\"type\":\"keyword\",\"ignore_above\":1024}";
 
-	tl_buf_printf(body, "{\"index_patterns\":[\"%s*\"],\"priority\":%d,\"_meta\":{\"managed_by\":\"tapline\",\"version\":1},"
-			    "\"template\":{\"settings\":{", s->index_prefix, PRIORITY);
+	tl_buf_printf(body,
+		      "{\"index_patterns\":[\"%s*\"],\"priority\":%d,\"_meta\":{\"managed_by\":"
+		      "\"tapline\",\"version\":1},"
+		      "\"template\":{\"settings\":{",
+		      s->index_prefix, PRIORITY);
 	if (s->shards > 0)
 		add_setting(body, "number_of_shards", s->shards);
 	if (s->replicas >= 0)
 		add_setting(body, "number_of_replicas", s->replicas);
-	tl_buf_printf(body, "},\"mappings\":{\"dynamic\":false,\"properties\":{"
-			    "\"uid\":{\"type\":\"keyword\"},\"timestamp\":{\"type\":\"date_nanos\"},"
-			    "\"observed_timestamp\":{\"type\":\"date_nanos\"},\"severity_number\":{\"type\":\"byte\"},"
-			    "\"severity_text\":%s,\"body\":{\"type\":\"text\"},\"trace_id\":%s,\"span_id\":%s,"
-			    "\"trace_flags\":{\"type\":\"short\"},\"resource\":%s,\"attributes\":%s}}}}",
-		      keyword, keyword, keyword, flat, flat);
+	tl_buf_printf(
+		body,
+		"},\"mappings\":{\"dynamic\":false,\"properties\":{"
+		"\"uid\":{\"type\":\"keyword\"},\"timestamp\":{\"type\":\"date_nanos\"},"
+		"\"observed_timestamp\":{\"type\":\"date_nanos\"},\"severity_number\":{\"type\":"
+		"\"byte\"},"
+		"\"severity_text\":%s,\"body\":{\"type\":\"text\"},\"trace_id\":%s,\"span_id\":%s,"
+		"\"trace_flags\":{\"type\":\"short\"},\"resource\":%s,\"attributes\":%s}}}}",
+		keyword, keyword, keyword, flat, flat);
 }
 
 /* Returns 0 put, 1 the server does not know the type, or an error. */
 static int put_template(struct tl_elastic *elastic, bool opensearch, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = { 0 };
-	_cleanup_(tl_buf_done) struct tl_buf body = { 0 };
+	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_buf_done) struct tl_buf body = {0};
 	char path[TL_BULK_INDEX_MAX + 32], name[TL_BULK_INDEX_MAX];
 	int r;
 
@@ -244,6 +265,7 @@ int tl_elastic_setup(struct tl_elastic *elastic, struct tl_error *error)
 {
 	int kind = -ENODATA, r = probe(elastic, &kind, error);
 
+	elastic->opensearch = kind == 1;
 	if (r == 0)
 		r = refuse_streams(elastic, error);
 	if (r == 0)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writing a batch: it is cut into chunks, up to `in-flight` requests are under way, and each answer decides items or puts them
- * back. What comes back waits: 100 ms doubled with each attempt up to 30 s, of which a random half to whole, or as long as
- * the server asks. A chunk whose request is too large, or that one item spoils, comes back as two halves, so that in the end
- * the one item is named.
+/* Writing a batch: it is cut into chunks, up to `in-flight` requests are under way, and each answer
+ * decides items or puts them back. What comes back waits: 100 ms doubled with each attempt up to 30
+ * s, of which a random half to whole, or as long as the server asks. A chunk whose request is too
+ * large, or that one item spoils, comes back as two halves, so that in the end the one item is
+ * named.
  *
- * A stop lets requests that are under way end (their answers decide items), but starts nothing and waits for nothing. Items
- * that were sent and not answered are sent again by the next run and found to be there (409). */
+ * A stop lets requests that are under way end (their answers decide items), but starts nothing and
+ * waits for nothing. Items that were sent and not answered are sent again by the next run and found
+ * to be there (409). */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -19,16 +21,22 @@
 #define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)
 #define BACKOFF_DOUBLINGS 9
-#define FAILED_TRIES 6u          /* of an item that makes the server fail */
+#define FAILED_TRIES 6u /* of an item that makes the server fail */
 #define STOP_GRACE_NS (5 * TL_SEC)
 #define WAIT_MS 100u
 
-static struct tl_metric requests_ok = { .name = "tapline_sink_requests_total", .type = TL_COUNTER,
-					.labels = "result=\"ok\"", .help = "Requests to the target by how they ended." };
-static struct tl_metric requests_failed = { .name = "tapline_sink_requests_total", .type = TL_COUNTER,
-					    .labels = "result=\"failed\"", .help = "Requests to the target by how they ended." };
-static struct tl_metric request_ns = { .name = "tapline_sink_request_nanoseconds_total", .type = TL_COUNTER,
-				       .help = "Time from sending a request to its answer, summed." };
+static struct tl_metric requests_ok = {.name = "tapline_sink_requests_total",
+				       .type = TL_COUNTER,
+				       .labels = "result=\"ok\"",
+				       .help = "Requests to the target by how they ended."};
+static struct tl_metric requests_failed = {.name = "tapline_sink_requests_total",
+					   .type = TL_COUNTER,
+					   .labels = "result=\"failed\"",
+					   .help = "Requests to the target by how they ended."};
+static struct tl_metric request_ns = {.name = "tapline_sink_request_seconds_total",
+				      .type = TL_COUNTER,
+				      .unit = 1000000000,
+				      .help = "Time from sending a request to its answer, summed."};
 
 static void register_metrics(void)
 {
@@ -77,7 +85,8 @@ static void bury(struct tl_elastic *elastic, uint32_t item, const char *type, co
 
 static uint64_t backoff(unsigned attempts, uint64_t asked_ns)
 {
-	uint64_t ns = BACKOFF_FIRST_NS << (attempts < BACKOFF_DOUBLINGS ? attempts : BACKOFF_DOUBLINGS);
+	uint64_t ns = BACKOFF_FIRST_NS
+		      << (attempts < BACKOFF_DOUBLINGS ? attempts : BACKOFF_DOUBLINGS);
 	uint32_t random;
 
 	if (ns > BACKOFF_MAX_NS)
@@ -95,7 +104,8 @@ static void again(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk, ui
 }
 
 /* Takes the chunk over. A single item is named and buried. */
-static void split(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk, const char *type, const char *reason)
+static void split(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk, const char *type,
+		  const char *reason)
 {
 	uint32_t half = chunk->n / 2;
 	struct tl_elastic_chunk *first, *second;
@@ -133,7 +143,8 @@ static void cut(struct tl_elastic *elastic, size_t n)
 		struct tl_bulk_key key;
 
 		if (tl_bulk_key(elastic->messages[i].value, &key) < 0) {
-			bury(elastic, (uint32_t)i, "malformed_record", "no JSON object with uid and observed_timestamp");
+			bury(elastic, (uint32_t)i, "malformed_record",
+			     "no JSON object with uid and observed_timestamp");
 			continue;
 		}
 		if (chunk && (chunk->n == room || bytes + len > elastic->settings->request_bytes))
@@ -154,24 +165,39 @@ static void cut(struct tl_elastic *elastic, size_t n)
 		queue(elastic, chunk);
 }
 
+/* The document as it is sent: nearly always the message as it came. */
+static struct tl_span document_of(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
+				  uint32_t item)
+{
+	struct tl_span document = elastic->messages[item].value;
+
+	if (!elastic->opensearch || document.len <= TL_BULK_TERM_MAX)
+		return document;
+	tl_buf_clear(&slot->sifted);
+	return tl_bulk_sift(document, &slot->sifted) == 1 ? tl_buf_span(&slot->sifted) : document;
+}
+
 static int build(struct tl_elastic *elastic, struct tl_elastic_slot *slot)
 {
 	int r = 0;
 
 	tl_buf_clear(&slot->body);
 	for (uint32_t i = 0; r == 0 && i < slot->chunk->n; i++) {
-		struct tl_span document = elastic->messages[slot->chunk->items[i]].value;
+		struct tl_span document = document_of(elastic, slot, slot->chunk->items[i]);
 		struct tl_bulk_key key;
 
 		r = tl_bulk_key(document, &key);
-		r = r < 0 ? r : tl_bulk_add(&slot->body, elastic->settings->index_prefix, &key, document);
+		r = r < 0 ? r
+			  : tl_bulk_add(&slot->body, elastic->settings->index_prefix, &key,
+					document);
 	}
 	if (r == 0 && slot->gzip)
 		r = tl_gzip_pack(slot->gzip, tl_buf_span(&slot->body), &slot->packed);
 	return r;
 }
 
-static void send_chunk(struct tl_elastic *elastic, struct tl_elastic_slot *slot, struct tl_elastic_chunk *chunk)
+static void send_chunk(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
+		       struct tl_elastic_chunk *chunk)
 {
 	slot->chunk = chunk;
 	if (build(elastic, slot) < 0) {
@@ -180,7 +206,8 @@ static void send_chunk(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
 		return;
 	}
 	slot->request.method = "POST";
-	slot->request.path = "/_bulk?filter_path=errors,error,items.*.status,items.*.error.type,items.*.error.reason";
+	slot->request.path = "/_bulk?filter_path=errors,error,items.*.status,items.*.error.type,"
+			     "items.*.error.reason";
 	slot->request.content_type = "application/x-ndjson";
 	slot->request.body = tl_buf_span(slot->gzip ? &slot->packed : &slot->body);
 	slot->request.gzip = slot->gzip != NULL;
@@ -195,9 +222,11 @@ static void send_chunk(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
 }
 
 /* Takes the first chunk whose time has come. `*ret_ns` is when the next one's comes. */
-static struct tl_elastic_chunk *take_ready(struct tl_elastic *elastic, uint64_t now, uint64_t *ret_ns)
+static struct tl_elastic_chunk *take_ready(struct tl_elastic *elastic, uint64_t now,
+					   uint64_t *ret_ns)
 {
-	for (struct tl_elastic_chunk **at = &elastic->waiting, *chunk; (chunk = *at); at = &chunk->next) {
+	for (struct tl_elastic_chunk **at = &elastic->waiting, *chunk; (chunk = *at);
+	     at = &chunk->next) {
 		if (chunk->not_before_ns <= now) {
 			*at = chunk->next;
 			return chunk;
@@ -247,13 +276,15 @@ static void told_to_wait(const char *why)
 {
 	static struct tl_msg_gate gate;
 
-	tl_msg_limited(&gate, 30000, TL_WARNING, "the target takes nothing now (%s); trying on", why);
+	tl_msg_limited(&gate, 30000, TL_WARNING, "the target takes nothing now (%s); trying on",
+		       why);
 }
 
 /* Takes the chunk over. */
-static void on_items(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk, struct tl_span answer)
+static void on_items(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk,
+		     struct tl_span answer)
 {
-	struct verdicts v = { elastic, chunk, chunk_new(chunk->n), NULL };
+	struct verdicts v = {elastic, chunk, chunk_new(chunk->n), NULL};
 
 	if (!v.retry) {
 		no_memory(elastic);
@@ -278,7 +309,8 @@ static void on_items(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk,
 	again(elastic, v.retry, 0);
 }
 
-static void on_whole_failure(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk, struct tl_http_request *request)
+static void on_whole_failure(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk,
+			     struct tl_http_request *request)
 {
 	char reason[256];
 
@@ -286,7 +318,8 @@ static void on_whole_failure(struct tl_elastic *elastic, struct tl_elastic_chunk
 	switch (tl_bulk_whole(request->status)) {
 	case TL_BULK_SPLIT:
 		if (request->status == 413)
-			split(elastic, chunk, "too_large", "larger than the server's http.max_content_length");
+			split(elastic, chunk, "too_large",
+			      "larger than the server's http.max_content_length");
 		else
 			split(elastic, chunk, "bad_request", reason);
 		return;
@@ -356,8 +389,9 @@ static void abandon(struct tl_elastic *elastic)
 	elastic->busy = 0;
 }
 
-int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
-		     const volatile int *stop, struct tl_error *error)
+int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
+		     struct tl_sink_result *result, const volatile int *stop,
+		     struct tl_error *error)
 {
 	struct tl_elastic *elastic = (struct tl_elastic *)sink;
 	uint64_t stopped_ns = 0;
@@ -385,7 +419,8 @@ int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, si
 		return 0;
 	abandon(elastic);
 	if (!elastic->fatal.code)
-		return tl_error_set(error, -EINTR, "stopped while the target was away; nothing is lost");
+		return tl_error_set(error, -EINTR,
+				    "stopped while the target was away; nothing is lost");
 	if (error)
 		*error = elastic->fatal;
 	return elastic->fatal.code;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The elasticsearch sink (OpenSearch too): effectively once. A record's index is named by its observed time and its id is its
- * uid, both fixed when the agent wrote it, so that a record sent again finds itself (409) wherever the first try ended. */
+/* The elasticsearch sink (OpenSearch too): effectively once. A record's index is named by its
+ * observed time and its id is its uid, both fixed when the agent wrote it, so that a record sent
+ * again finds itself (409) wherever the first try ended. */
 #include "userspace/sink/elastic.h"
 
 #include <stdio.h>
@@ -10,41 +11,108 @@
 #define FIELD(member) offsetof(struct tl_elastic_settings, member)
 #define GZIP_LEVEL 1
 
-static const int topics[] = { TL_TOPIC_LOGS };
+static const int topics[] = {TL_TOPIC_LOGS};
 
 static const struct tl_option options[] = {
-	{ .name = "url", .type = TL_OPT_STRING, .offset = FIELD(url), .metavar = "URL", .required = true,
-	  .env = "TAPLINE_SEARCH_URL", .help = "Elasticsearch or OpenSearch: http://HOST:PORT or https://HOST:PORT." },
-	{ .name = "index-prefix", .type = TL_OPT_STRING, .offset = FIELD(index_prefix), .value = "tapline-logs-",
-	  .metavar = "TEXT", .help = "Indices are named by this and the day of the record: tapline-logs-2026.11.23." },
-	{ .name = "user", .type = TL_OPT_STRING, .offset = FIELD(user), .metavar = "NAME",
-	  .help = "User of basic authentication." },
-	{ .name = "password-file", .type = TL_OPT_SECRET, .offset = FIELD(password), .metavar = "FILE",
-	  .help = "File with the user's password." },
-	{ .name = "api-key-file", .type = TL_OPT_SECRET, .offset = FIELD(api_key), .metavar = "FILE",
-	  .help = "File with an API key (its base64 form), instead of user and password." },
-	{ .name = "ca", .type = TL_OPT_STRING, .offset = FIELD(ca), .metavar = "FILE",
-	  .help = "PEM file of the authorities that may have signed the server's certificate; else the system's." },
-	{ .name = "cert", .type = TL_OPT_STRING, .offset = FIELD(cert), .metavar = "FILE",
-	  .help = "PEM file of our certificate, where the server asks for one." },
-	{ .name = "key", .type = TL_OPT_STRING, .offset = FIELD(key), .metavar = "FILE",
-	  .help = "PEM file of our certificate's key." },
-	{ .name = "gzip", .type = TL_OPT_BOOL, .offset = FIELD(gzip), .value = "true", .help = "Pack the requests." },
-	{ .name = "in-flight", .type = TL_OPT_INT, .offset = FIELD(in_flight), .value = "2", .min = 1,
-	  .max = TL_ELASTIC_IN_FLIGHT_MAX, .metavar = "N", .help = "Requests under way at once." },
-	{ .name = "request-size", .type = TL_OPT_SIZE, .offset = FIELD(request_bytes), .value = "4MiB", .metavar = "SIZE",
-	  .help = "Size of one request before it is packed; a server's limit is often 100 MiB." },
-	{ .name = "timeout", .type = TL_OPT_DURATION, .offset = FIELD(timeout_ns), .value = "60s", .metavar = "TIME",
-	  .help = "A request without an answer for so long is sent again." },
-	{ .name = "wait", .type = TL_OPT_DURATION, .offset = FIELD(wait_ns), .value = "30s", .metavar = "TIME",
-	  .help = "How long a server that does not answer is waited for at start; later it is waited for without end." },
-	{ .name = "template", .type = TL_OPT_BOOL, .offset = FIELD(template), .value = "true",
-	  .help = "Put the index template (named by the prefix) at start; --no-template leaves yours alone." },
-	{ .name = "shards", .type = TL_OPT_INT, .offset = FIELD(shards), .value = "0", .min = 0, .max = 1024,
-	  .metavar = "N", .help = "Shards of an index, in the template; 0 is the server's default." },
-	{ .name = "replicas", .type = TL_OPT_INT, .offset = FIELD(replicas), .value = "-1", .min = -1, .max = 100,
-	  .metavar = "N", .help = "Copies of a shard, in the template; -1 is the server's default." },
-	{ .name = NULL },
+	{.name = "url",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(url),
+	 .metavar = "URL",
+	 .required = true,
+	 .env = "TAPLINE_SEARCH_URL",
+	 .help = "Elasticsearch or OpenSearch: http://HOST:PORT or https://HOST:PORT."},
+	{.name = "index-prefix",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(index_prefix),
+	 .value = "tapline-logs-",
+	 .metavar = "TEXT",
+	 .help = "Indices are named by this and the day of the record: tapline-logs-2026.11.23."},
+	{.name = "user",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(user),
+	 .metavar = "NAME",
+	 .help = "User of basic authentication."},
+	{.name = "password-file",
+	 .type = TL_OPT_SECRET,
+	 .offset = FIELD(password),
+	 .metavar = "FILE",
+	 .help = "File with the user's password."},
+	{.name = "api-key-file",
+	 .type = TL_OPT_SECRET,
+	 .offset = FIELD(api_key),
+	 .metavar = "FILE",
+	 .help = "File with an API key (its base64 form), instead of user and password."},
+	{.name = "ca",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(ca),
+	 .metavar = "FILE",
+	 .help = "PEM file of the authorities that may have signed the server's certificate; else "
+		 "the system's."},
+	{.name = "cert",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(cert),
+	 .metavar = "FILE",
+	 .help = "PEM file of our certificate, where the server asks for one."},
+	{.name = "key",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(key),
+	 .metavar = "FILE",
+	 .help = "PEM file of our certificate's key."},
+	{.name = "gzip",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(gzip),
+	 .value = "true",
+	 .help = "Pack the requests."},
+	{.name = "in-flight",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(in_flight),
+	 .value = "2",
+	 .min = 1,
+	 .max = TL_ELASTIC_IN_FLIGHT_MAX,
+	 .metavar = "N",
+	 .help = "Requests under way at once."},
+	{.name = "request-size",
+	 .type = TL_OPT_SIZE,
+	 .offset = FIELD(request_bytes),
+	 .value = "4MiB",
+	 .metavar = "SIZE",
+	 .help = "Size of one request before it is packed; a server's limit is often 100 MiB."},
+	{.name = "timeout",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(timeout_ns),
+	 .value = "60s",
+	 .metavar = "TIME",
+	 .help = "A request without an answer for so long is sent again."},
+	{.name = "wait",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(wait_ns),
+	 .value = "30s",
+	 .metavar = "TIME",
+	 .help = "How long a server that does not answer is waited for at start; later it is "
+		 "waited for without end."},
+	{.name = "template",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(template),
+	 .value = "true",
+	 .help = "Put the index template (named by the prefix) at start; --no-template leaves "
+		 "yours alone."},
+	{.name = "shards",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(shards),
+	 .value = "0",
+	 .min = 0,
+	 .max = 1024,
+	 .metavar = "N",
+	 .help = "Shards of an index, in the template; 0 is the server's default."},
+	{.name = "replicas",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(replicas),
+	 .value = "-1",
+	 .min = -1,
+	 .max = 100,
+	 .metavar = "N",
+	 .help = "Copies of a shard, in the template; -1 is the server's default."},
+	{.name = NULL},
 };
 
 static int check_settings(const struct tl_elastic_settings *s, struct tl_error *error)
@@ -52,16 +120,22 @@ static int check_settings(const struct tl_elastic_settings *s, struct tl_error *
 	const char *prefix = s->index_prefix;
 
 	if (!*prefix || strlen(prefix) > 200 || strchr("-_+.", prefix[0]))
-		return tl_error_set(error, -EINVAL, "--index-prefix `%s`: 1 to 200 characters, not beginning with - _ + or .",
-				    prefix);
+		return tl_error_set(
+			error, -EINVAL,
+			"--index-prefix `%s`: 1 to 200 characters, not beginning with - _ + or .",
+			prefix);
 	for (const char *p = prefix; *p; p++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", *p))
-			return tl_error_set(error, -EINVAL, "--index-prefix `%s`: only lower-case letters, digits, - _ and .",
-					    prefix);
+			return tl_error_set(
+				error, -EINVAL,
+				"--index-prefix `%s`: only lower-case letters, digits, - _ and .",
+				prefix);
 	if (s->password && !s->user)
 		return tl_error_set(error, -EINVAL, "--password-file needs --user");
 	if (s->user && s->api_key)
-		return tl_error_set(error, -EINVAL, "give --user with --password-file, or --api-key-file, not both");
+		return tl_error_set(
+			error, -EINVAL,
+			"give --user with --password-file, or --api-key-file, not both");
 	return 0;
 }
 
@@ -69,8 +143,14 @@ static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 {
 	const struct tl_elastic_settings *s = elastic->settings;
 	struct tl_http_settings http = {
-		.url = s->url, .user = s->user, .password = s->password, .api_key = s->api_key,
-		.ca = s->ca, .cert = s->cert, .key = s->key, .timeout_ns = s->timeout_ns,
+		.url = s->url,
+		.user = s->user,
+		.password = s->password,
+		.api_key = s->api_key,
+		.ca = s->ca,
+		.cert = s->cert,
+		.key = s->key,
+		.timeout_ns = s->timeout_ns,
 		.connections = (unsigned)s->in_flight,
 	};
 	int r = tl_http_new(&http, &elastic->http, error);
@@ -94,6 +174,7 @@ static void elastic_close(struct tl_sink *sink)
 
 		tl_buf_done(&slot->body);
 		tl_buf_done(&slot->packed);
+		tl_buf_done(&slot->sifted);
 		tl_buf_done(&slot->request.answer);
 		if (slot->gzip)
 			tl_gzip_free(slot->gzip);
@@ -126,11 +207,14 @@ static int elastic_open(const void *settings, struct tl_sink **ret_sink, struct 
 
 const struct tl_sink_ops tl_sink_elasticsearch = {
 	.name = "elasticsearch",
-	.about = "Carries the records of tapline.logs to Elasticsearch or OpenSearch, each exactly once: the index is named by "
-		 "the record's day, its id is the record's uid. What the server will never take goes to tapline.dlq with the "
+	.about = "Carries the records of tapline.logs to Elasticsearch or OpenSearch, each exactly "
+		 "once: the index is named by "
+		 "the record's day, its id is the record's uid. What the server will never take "
+		 "goes to tapline.dlq with the "
 		 "reason; everything else is tried until it is there.\n\n"
 		 "  tapline sink elasticsearch --brokers kafka:9092 --url http://search:9200\n"
-		 "  tapline sink elasticsearch --brokers kafka:9092 --url https://search:9200 --user tapline \\\n"
+		 "  tapline sink elasticsearch --brokers kafka:9092 --url https://search:9200 "
+		 "--user tapline \\\n"
 		 "      --password-file /etc/tapline/password --ca /etc/tapline/ca.pem",
 	.topics = topics,
 	.n_topics = ARRAY_SIZE(topics),

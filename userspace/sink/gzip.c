@@ -17,7 +17,8 @@ int tl_gzip_new(int level, struct tl_gzip **ret_gzip)
 
 	if (!gzip)
 		return -ENOMEM;
-	if (deflateInit2(&gzip->stream, level, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+	if (deflateInit2(&gzip->stream, level, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) !=
+	    Z_OK) {
 		free(gzip);
 		return -ENOMEM;
 	}

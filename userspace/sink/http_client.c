@@ -19,7 +19,7 @@ struct connection {
 struct tl_http {
 	CURLM *multi;
 	char *url;
-	char *authorization;             /* header line or NULL */
+	char *authorization; /* header line or NULL */
 	size_t n;
 	struct connection connections[];
 };
@@ -51,7 +51,8 @@ static int set_common(struct tl_http *http, CURL *easy, const struct tl_http_set
 	if (settings->user && !http->authorization) {
 		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 		curl_easy_setopt(easy, CURLOPT_USERNAME, settings->user);
-		curl_easy_setopt(easy, CURLOPT_PASSWORD, settings->password ? settings->password : "");
+		curl_easy_setopt(easy, CURLOPT_PASSWORD,
+				 settings->password ? settings->password : "");
 	}
 	if (settings->ca)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, settings->ca);
@@ -72,7 +73,8 @@ static int set_up(struct tl_http *http, const struct tl_http_settings *settings)
 	http->url = strndup(settings->url, len);
 	if (!http->multi || !http->url)
 		return -ENOMEM;
-	if (settings->api_key && asprintf(&http->authorization, "Authorization: ApiKey %s", settings->api_key) < 0)
+	if (settings->api_key &&
+	    asprintf(&http->authorization, "Authorization: ApiKey %s", settings->api_key) < 0)
 		return -ENOMEM;
 	for (; http->n < settings->connections; http->n++) {
 		struct connection *c = &http->connections[http->n];
@@ -87,12 +89,15 @@ static int set_up(struct tl_http *http, const struct tl_http_settings *settings)
 	return 0;
 }
 
-int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_http, struct tl_error *error)
+int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_http,
+		struct tl_error *error)
 {
 	_cleanup_(tl_http_freep) struct tl_http *http = NULL;
 
 	if (!is_http_url(settings->url))
-		return tl_error_set(error, -EINVAL, "--url %s: write http://HOST:PORT or https://HOST:PORT", settings->url);
+		return tl_error_set(error, -EINVAL,
+				    "--url %s: write http://HOST:PORT or https://HOST:PORT",
+				    settings->url);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	http = calloc(1, sizeof(*http) + settings->connections * sizeof(http->connections[0]));
 	if (!http || set_up(http, settings) < 0)
@@ -132,14 +137,16 @@ static void add_header(struct connection *c, const char *line)
 		c->headers = list;
 }
 
-static int set_request(struct tl_http *http, struct connection *c, const struct tl_http_request *request)
+static int set_request(struct tl_http *http, struct connection *c,
+		       const struct tl_http_request *request)
 {
 	_cleanup_(freep) char *url = NULL;
 	char type[128];
 
 	if (asprintf(&url, "%s%s", http->url, request->path) < 0)
 		return -ENOMEM;
-	snprintf(type, sizeof(type), "Content-Type: %s", request->content_type ? request->content_type : "application/json");
+	snprintf(type, sizeof(type), "Content-Type: %s",
+		 request->content_type ? request->content_type : "application/json");
 	add_header(c, type);
 	add_header(c, "Expect:");
 	add_header(c, request->gzip ? "Content-Encoding: gzip" : NULL);
@@ -148,7 +155,8 @@ static int set_request(struct tl_http *http, struct connection *c, const struct 
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
 	if (request->body.len) {
 		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, request->body.data);
-		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				 (curl_off_t)request->body.len);
 	} else {
 		curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L);
 	}
@@ -173,7 +181,8 @@ int tl_http_start(struct tl_http *http, struct tl_http_request *request)
 	c->error[0] = '\0';
 	c->request = request;
 	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, request);
-	if (set_request(http, c, request) < 0 || curl_multi_add_handle(http->multi, c->easy) != CURLM_OK) {
+	if (set_request(http, c, request) < 0 ||
+	    curl_multi_add_handle(http->multi, c->easy) != CURLM_OK) {
 		curl_slist_free_all(TAKE_PTR(c->headers));
 		c->request = NULL;
 		return -ENOMEM;
@@ -193,7 +202,8 @@ static struct tl_http_request *finish(struct tl_http *http, struct connection *c
 		request->status = (int)status;
 		request->retry_after_ns = after > 0 ? (uint64_t)after * TL_SEC : 0;
 	} else {
-		snprintf(request->why, sizeof(request->why), "%s", c->error[0] ? c->error : curl_easy_strerror(result));
+		snprintf(request->why, sizeof(request->why), "%s",
+			 c->error[0] ? c->error : curl_easy_strerror(result));
 	}
 	detach(http, c);
 	return request;
@@ -232,7 +242,8 @@ struct tl_http_request *tl_http_wait(struct tl_http *http, unsigned timeout_ms)
 		now = tl_mono_ns();
 		if (done || now >= deadline)
 			return done;
-		if (curl_multi_poll(http->multi, NULL, 0, (int)((deadline - now) / TL_MS) + 1, NULL) != CURLM_OK)
+		if (curl_multi_poll(http->multi, NULL, 0, (int)((deadline - now) / TL_MS) + 1,
+				    NULL) != CURLM_OK)
 			return NULL;
 		/* A signal ends the poll early and may mean a stop: the caller looks. */
 		if (!running)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A few kept-alive HTTP connections to one server (libcurl), several requests in flight, one thread. TLS certificates are
- * verified. What the server answers is the caller's to judge; here only "no answer" is an error. */
+/* A few kept-alive HTTP connections to one server (libcurl), several requests in flight, one
+ * thread. TLS certificates are verified. What the server answers is the caller's to judge; here
+ * only "no answer" is an error. */
 #ifndef TL_SINK_HTTP_CLIENT_H
 #define TL_SINK_HTTP_CLIENT_H
 
@@ -9,27 +10,28 @@
 #include "userspace/base/err.h"
 
 struct tl_http_settings {
-	const char *url;                /* "https://search:9200", a path may follow; borrowed until tl_http_new returns */
-	const char *user, *password;    /* basic authentication, or NULL */
-	const char *api_key;            /* "Authorization: ApiKey ...", or NULL */
-	const char *ca, *cert, *key;    /* PEM files; NULL the system's roots, no client certificate */
-	uint64_t timeout_ns;            /* of one request, from its start to its end */
-	unsigned connections;           /* requests in flight at most */
+	const char *url; /* "https://search:9200", a path may follow; borrowed until tl_http_new
+			    returns */
+	const char *user, *password; /* basic authentication, or NULL */
+	const char *api_key;	     /* "Authorization: ApiKey ...", or NULL */
+	const char *ca, *cert, *key; /* PEM files; NULL the system's roots, no client certificate */
+	uint64_t timeout_ns;	     /* of one request, from its start to its end */
+	unsigned connections;	     /* requests in flight at most */
 };
 
 #define TL_HTTP_ANSWER_MAX ((size_t)256 << 20)
 
 struct tl_http_request {
-	const char *method;             /* "GET", "PUT", "POST" */
-	const char *path;               /* what follows the URL: "/_bulk" */
-	struct tl_span body;            /* borrowed until the request is done */
+	const char *method;  /* "GET", "PUT", "POST" */
+	const char *path;    /* what follows the URL: "/_bulk" */
+	struct tl_span body; /* borrowed until the request is done */
 	const char *content_type;
-	bool gzip;                      /* the body is packed */
-	void *tag;                      /* the caller's */
+	bool gzip; /* the body is packed */
+	void *tag; /* the caller's */
 
-	int status;                     /* 0: there was no answer, see `why` */
-	struct tl_buf answer;           /* owned by the request: tl_buf_done */
-	uint64_t retry_after_ns;        /* as the server asked, 0 it did not */
+	int status;		 /* 0: there was no answer, see `why` */
+	struct tl_buf answer;	 /* owned by the request: tl_buf_done */
+	uint64_t retry_after_ns; /* as the server asked, 0 it did not */
 	char why[256];
 };
 
@@ -37,12 +39,14 @@ struct tl_http;
 
 /* Connects to nothing yet. The caller owns `*ret_http`.
  * Errors: -EINVAL the URL is none; -ENOMEM. */
-int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_http, struct tl_error *error);
+int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_http,
+		struct tl_error *error);
 /* Ends what is in flight without telling. */
 void tl_http_free(struct tl_http *http);
 TL_DEFINE_CLEANUP(struct tl_http *, tl_http_free);
 
-/* Sends `request`, which must stay where it is until it is done. Errors: -EBUSY every connection is in use; -ENOMEM. */
+/* Sends `request`, which must stay where it is until it is done. Errors: -EBUSY every connection is
+ * in use; -ENOMEM. */
 int tl_http_start(struct tl_http *http, struct tl_http_request *request);
 
 /* Waits until a request is done, at most `timeout_ms`. Returns it, or NULL. */
@@ -51,8 +55,8 @@ struct tl_http_request *tl_http_wait(struct tl_http *http, unsigned timeout_ms);
 /* Gives up a request in flight: it is not returned any more. */
 void tl_http_cancel(struct tl_http *http, struct tl_http_request *request);
 
-/* One request from start to end, while nothing else is in flight; `*stop` (may be NULL) ends the wait.
- * Errors: -EINTR stopped; -ECONNREFUSED no answer (`request->why`). */
+/* One request from start to end, while nothing else is in flight; `*stop` (may be NULL) ends the
+ * wait. Errors: -EINTR stopped; -ECONNREFUSED no answer (`request->why`). */
 int tl_http_call(struct tl_http *http, struct tl_http_request *request, const volatile int *stop);
 
 #endif

@@ -7,11 +7,12 @@
 
 #include "userspace/base/conf.h"
 
-/* Runs the sink that argv[1] names ("elasticsearch", "store") with the options behind it, until a signal or a final error.
- * Returns the exit status: 0 ok, 1 failed, 2 wrong usage. */
+/* Runs the sink that argv[1] names ("elasticsearch", "store") with the options behind it, until a
+ * signal or a final error. Returns the exit status: 0 ok, 1 failed, 2 wrong usage. */
 int tl_sink_main(int argc, char **argv);
 
-/* Writes the option tables of all sinks, at most `max`, and returns their number. They live for ever. */
+/* Writes the option tables of all sinks, at most `max`, and returns their number. They live for
+ * ever. */
 size_t tl_sink_specs(const struct tl_conf_spec **specs, size_t max);
 
 #endif

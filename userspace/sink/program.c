@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tapline-sink: finds the sink by its name, loads its settings and Kafka's from one table, and runs the loop. The table of a
- * sink is the common rows and then its own, whose settings lie behind the common ones. */
+/* tapline-sink: finds the sink by its name, loads its settings and Kafka's from one table, and runs
+ * the loop. The table of a sink is the common rows and then its own, whose settings lie behind the
+ * common ones. */
 #include "userspace/sink/main.h"
 
 #include <signal.h>
@@ -31,23 +32,56 @@ struct tl_sink_common {
 
 static const struct tl_option common[] = {
 	TL_KAFKA_OPTIONS(struct tl_sink_common, kafka),
-	{ .name = "group", .type = TL_OPT_STRING, .offset = FIELD(group), .metavar = "NAME",
-	  .help = "Consumer group; default tapline-sink-TYPE. Another name begins at the oldest record." },
-	{ .name = "instance", .type = TL_OPT_STRING, .offset = FIELD(instance), .metavar = "NAME",
-	  .help = "Stable name of this worker in its group, so that a restarted one goes on at once; default the "
-		  "host's name. Workers of one group need different names." },
-	{ .name = "batch", .type = TL_OPT_INT, .offset = FIELD(batch), .value = "10000", .min = 1, .max = 100000,
-	  .metavar = "N", .help = "Records written and committed together, at most." },
-	{ .name = "batch-size", .type = TL_OPT_SIZE, .offset = FIELD(batch_bytes), .value = "32MiB", .metavar = "SIZE",
-	  .help = "Bytes handed to the target together, at most." },
-	{ .name = "linger", .type = TL_OPT_DURATION, .offset = FIELD(linger_ns), .value = "100ms", .metavar = "TIME",
-	  .help = "Batches that are not full are at least so far apart." },
-	{ .name = "accept-gap", .type = TL_OPT_BOOL, .offset = FIELD(accept_gap), .value = "false",
-	  .help = "Go on where records were deleted by retention before they were read; else that is an error." },
-	{ .name = "metrics", .type = TL_OPT_STRING, .offset = FIELD(metrics), .metavar = "HOST:PORT",
-	  .help = "Serve Prometheus metrics on http://HOST:PORT/metrics." },
-	{ .name = "quiet", .type = TL_OPT_BOOL, .offset = FIELD(quiet), .value = "false", .letter = 'q',
-	  .help = "Say only warnings and errors." },
+	{.name = "group",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(group),
+	 .metavar = "NAME",
+	 .help = "Consumer group; default tapline-sink-TYPE. Another name begins at the oldest "
+		 "record."},
+	{.name = "instance",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(instance),
+	 .metavar = "NAME",
+	 .help = "Stable name of this worker in its group, so that a restarted one goes on at "
+		 "once; default the "
+		 "host's name. Workers of one group need different names."},
+	{.name = "batch",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(batch),
+	 .value = "10000",
+	 .min = 1,
+	 .max = 100000,
+	 .metavar = "N",
+	 .help = "Records written and committed together, at most."},
+	{.name = "batch-size",
+	 .type = TL_OPT_SIZE,
+	 .offset = FIELD(batch_bytes),
+	 .value = "32MiB",
+	 .metavar = "SIZE",
+	 .help = "Bytes handed to the target together, at most."},
+	{.name = "linger",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(linger_ns),
+	 .value = "100ms",
+	 .metavar = "TIME",
+	 .help = "Batches that are not full are at least so far apart."},
+	{.name = "accept-gap",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(accept_gap),
+	 .value = "false",
+	 .help = "Go on where records were deleted by retention before they were read; else that "
+		 "is an error."},
+	{.name = "metrics",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(metrics),
+	 .metavar = "HOST:PORT",
+	 .help = "Serve Prometheus metrics on http://HOST:PORT/metrics."},
+	{.name = "quiet",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(quiet),
+	 .value = "false",
+	 .letter = 'q',
+	 .help = "Say only warnings and errors."},
 };
 
 struct table {
@@ -71,9 +105,13 @@ static void make_table(const struct tl_sink_ops *sink, struct table *table)
 	}
 	snprintf(table->program, sizeof(table->program), "tapline sink %s", sink->name);
 	snprintf(table->section, sizeof(table->section), "sink.%s", sink->name);
-	snprintf(table->usage, sizeof(table->usage), "tapline sink %s --brokers HOST:PORT [options]", sink->name);
-	table->spec = (struct tl_conf_spec){ .program = table->program, .section = table->section, .usage = table->usage,
-					     .about = sink->about, .options = table->rows };
+	snprintf(table->usage, sizeof(table->usage),
+		 "tapline sink %s --brokers HOST:PORT [options]", sink->name);
+	table->spec = (struct tl_conf_spec){.program = table->program,
+					    .section = table->section,
+					    .usage = table->usage,
+					    .about = sink->about,
+					    .options = table->rows};
 }
 
 static const struct tl_conf_spec *spec_of(size_t i)
@@ -129,7 +167,7 @@ static void on_stop(int signal_number)
 
 static void catch_signals(void)
 {
-	struct sigaction action = { .sa_handler = on_stop };
+	struct sigaction action = {.sa_handler = on_stop};
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -137,7 +175,8 @@ static void catch_signals(void)
 }
 
 /* The id that tells one Kafka cluster from another: what a store's offsets belong to. */
-static int cluster_id(const struct tl_kafka_settings *settings, char *out, size_t size, struct tl_error *error)
+static int cluster_id(const struct tl_kafka_settings *settings, char *out, size_t size,
+		      struct tl_error *error)
 {
 	_cleanup_(rd_kafka_destroyp) rd_kafka_t *rk = NULL;
 	rd_kafka_conf_t *conf;
@@ -149,20 +188,26 @@ static int cluster_id(const struct tl_kafka_settings *settings, char *out, size_
 		return r;
 	id = rd_kafka_clusterid(rk, 30000);
 	if (!id)
-		return tl_error_set(error, -ECONNREFUSED, "Kafka at %s does not tell its cluster id; check --brokers",
+		return tl_error_set(error, -ECONNREFUSED,
+				    "Kafka at %s does not tell its cluster id; check --brokers",
 				    settings->brokers);
 	snprintf(out, size, "kafka:%s:%s", id, settings->topic_prefix);
 	rd_kafka_mem_free(rk, id);
 	return 0;
 }
 
-static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct tl_sink *sink, struct tl_error *error)
+static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct tl_sink *sink,
+		    struct tl_error *error)
 {
 	char source[400] = "";
 	struct tl_sink_runner_options options = {
-		.bus = bus, .sink = sink, .source = source,
-		.batch_messages = (size_t)s->batch, .batch_bytes = s->batch_bytes,
-		.linger_ms = (unsigned)(s->linger_ns / TL_MS), .stop = &stop,
+		.bus = bus,
+		.sink = sink,
+		.source = source,
+		.batch_messages = (size_t)s->batch,
+		.batch_bytes = s->batch_bytes,
+		.linger_ms = (unsigned)(s->linger_ns / TL_MS),
+		.stop = &stop,
 	};
 	int r = sink->ops->commit ? cluster_id(&s->kafka, source, sizeof(source), error) : 0;
 
@@ -172,8 +217,10 @@ static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct t
 static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct tl_error *error)
 {
 	char group[128], host[128] = "sink";
-	struct tl_bus_options options = { .kafka = &s->kafka, .group = s->group, .instance = s->instance,
-					  .accept_gap = s->accept_gap };
+	struct tl_bus_options options = {.kafka = &s->kafka,
+					 .group = s->group,
+					 .instance = s->instance,
+					 .accept_gap = s->accept_gap};
 	struct tl_sink *sink = NULL;
 	struct tl_bus *bus = NULL;
 	int r = s->metrics ? tl_metrics_serve(s->metrics, error) : 0;
@@ -200,8 +247,9 @@ static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct t
 
 static int load_and_run(size_t i, int argc, char **argv)
 {
-	_cleanup_(freep) struct tl_sink_common *settings = calloc(1, sizeof(*settings) + tl_sinks[i]->settings_size);
-	struct tl_error error = { 0 };
+	_cleanup_(freep) struct tl_sink_common *settings =
+		calloc(1, sizeof(*settings) + tl_sinks[i]->settings_size);
+	struct tl_error error = {0};
 	struct tl_conf *conf = NULL;
 	int rest, r;
 
@@ -215,7 +263,8 @@ static int load_and_run(size_t i, int argc, char **argv)
 	if (r > 0)
 		return 0;
 	if (rest < argc) {
-		tl_msg(TL_ERROR, "`%s` is not understood here (tapline sink %s --help)", argv[rest], tl_sinks[i]->name);
+		tl_msg(TL_ERROR, "`%s` is not understood here (tapline sink %s --help)", argv[rest],
+		       tl_sinks[i]->name);
 		return 2;
 	}
 	tl_msg_init("tapline-sink", settings->quiet ? TL_WARNING : TL_INFO);

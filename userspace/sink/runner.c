@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop of a sink.
  *
- * One poll is one batch: it is written, its dead letters are seen to, and only then the positions behind it are committed. A
- * sink with a `commit` of its own is the truth about positions: they are stored with the rows, the bus is told afterwards, and
- * what the bus gives again (killed in between, or a rebalance) is skipped by offset. Any other sink is idempotent by id: what the
- * bus gives again is written again and found to be there.
+ * One poll is one batch: it is written, its dead letters are seen to, and only then the positions
+ * behind it are committed. A sink with a `commit` of its own is the truth about positions: they are
+ * stored with the rows, the bus is told afterwards, and what the bus gives again (killed in
+ * between, or a rebalance) is skipped by offset. Any other sink is idempotent by id: what the bus
+ * gives again is written again and found to be there.
  *
- * Nothing is held back while there is little traffic: a poll that does not fill a batch is written at once, and only the next
- * poll waits until `linger_ms` have passed, so that a trickle costs at most so many requests a second. */
+ * Nothing is held back while there is little traffic: a poll that does not fill a batch is written
+ * at once, and only the next poll waits until `linger_ms` have passed, so that a trickle costs at
+ * most so many requests a second. */
 #include "userspace/sink/runner.h"
 
 #include <time.h>
@@ -18,14 +20,19 @@
 #include "userspace/sink/runner_internal.h"
 
 #define POLL_MS 200u
+#define DRAIN_NS (10 * TL_SEC)
 #define LAG_EVERY_NS (5 * TL_SEC)
 #define ARENA_MAX ((size_t)512 << 20)
 
-static struct tl_metric batches = { .name = "tapline_sink_batches_total", .type = TL_COUNTER, .help = "Batches committed." };
-static struct tl_metric skipped_again = { .name = "tapline_sink_rewinds_total", .type = TL_COUNTER,
-					  .help = "Batches that the bus gives again after a rebalance." };
-static struct tl_metric lag = { .name = "tapline_consumer_lag_records", .type = TL_GAUGE,
-				.help = "Messages of our partitions that are not read yet." };
+static struct tl_metric batches = {
+	.name = "tapline_sink_batches_total", .type = TL_COUNTER, .help = "Batches committed."};
+static struct tl_metric skipped_again = {
+	.name = "tapline_sink_rewinds_total",
+	.type = TL_COUNTER,
+	.help = "Batches that the bus gives again after a rebalance."};
+static struct tl_metric lag = {.name = "tapline_consumer_lag_records",
+			       .type = TL_GAUGE,
+			       .help = "Messages of our partitions that are not read yet."};
 
 struct tl_partition *tl_runner_part(struct tl_runner *runner, int topic, int32_t partition)
 {
@@ -64,7 +71,8 @@ static void on_assigned(void *arg, struct tl_partition *partitions, size_t n)
 		struct tl_partition own = partitions[i];
 
 		own.offset = -1;
-		if (runner->transactional && runner->sink->ops->positions(runner->sink, &own, 1, &runner->failed) < 0)
+		if (runner->transactional &&
+		    runner->sink->ops->positions(runner->sink, &own, 1, &runner->failed) < 0)
 			return;
 		if (own.offset >= 0)
 			partitions[i].offset = own.offset;
@@ -78,7 +86,8 @@ static void on_revoked(void *arg, const struct tl_partition *partitions, size_t 
 	struct tl_runner *runner = arg;
 
 	for (size_t i = 0; i < n; i++) {
-		struct tl_partition *part = tl_runner_part(runner, partitions[i].topic, partitions[i].partition);
+		struct tl_partition *part =
+			tl_runner_part(runner, partitions[i].topic, partitions[i].partition);
 
 		if (part)
 			*part = runner->parts[--runner->n_parts];
@@ -94,7 +103,8 @@ static void drop_batch(struct tl_runner *runner)
 	runner->n_batch = 0;
 }
 
-/* The next offsets after all that was polled, one a partition; `moved` has room for one a message. */
+/* The next offsets after all that was polled, one a partition; `moved` has room for one a message.
+ */
 static size_t moved_parts(const struct tl_runner *runner, struct tl_partition *moved)
 {
 	size_t n = 0, last = 0;
@@ -103,12 +113,14 @@ static size_t moved_parts(const struct tl_runner *runner, struct tl_partition *m
 		const struct tl_message *m = &runner->polled[i];
 
 		/* Messages come in runs of one partition. */
-		if (last >= n || moved[last].topic != m->topic || moved[last].partition != m->partition)
+		if (last >= n || moved[last].topic != m->topic ||
+		    moved[last].partition != m->partition)
 			for (last = 0; last < n; last++)
-				if (moved[last].topic == m->topic && moved[last].partition == m->partition)
+				if (moved[last].topic == m->topic &&
+				    moved[last].partition == m->partition)
 					break;
 		if (last == n)
-			moved[n++] = (struct tl_partition){ m->topic, m->partition, 0 };
+			moved[n++] = (struct tl_partition){m->topic, m->partition, 0};
 		if (m->offset >= moved[last].offset)
 			moved[last].offset = m->offset + 1;
 	}
@@ -121,7 +133,8 @@ static size_t only_forward(struct tl_runner *runner, struct tl_partition *moved,
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct tl_partition *part = tl_runner_part(runner, moved[i].topic, moved[i].partition);
+		const struct tl_partition *part =
+			tl_runner_part(runner, moved[i].topic, moved[i].partition);
 
 		if (!part || moved[i].offset > part->offset)
 			moved[kept++] = moved[i];
@@ -175,7 +188,7 @@ static void pace(const struct tl_runner *runner, uint64_t last_ns)
 
 	if (now >= due)
 		return;
-	ts = (struct timespec){ (time_t)((due - now) / TL_SEC), (long)((due - now) % TL_SEC) };
+	ts = (struct timespec){(time_t)((due - now) / TL_SEC), (long)((due - now) % TL_SEC)};
 	nanosleep(&ts, NULL);
 }
 
@@ -232,18 +245,34 @@ static int round_trip(struct tl_runner *runner, struct tl_error *error)
 	return r == -EAGAIN ? on_poll_error(runner, r, error) : r;
 }
 
+/* Told to stop, a worker ends after its batch: others go on from there. The embedded mode has no
+ * others, so it first reads what is in the log, for a time. */
+static bool is_over(const struct tl_runner *runner, uint64_t *stopped_ns)
+{
+	if (!runner->options->stop || !*runner->options->stop)
+		return false;
+	if (!runner->pipeline)
+		return true;
+	if (!*stopped_ns)
+		*stopped_ns = tl_mono_ns();
+	else if (runner->n_polled == 0)
+		return true;
+	return tl_mono_ns() - *stopped_ns > DRAIN_NS;
+}
+
 static int loop(struct tl_runner *runner, struct tl_error *error)
 {
-	uint64_t lag_ns = 0;
+	uint64_t lag_ns = 0, stopped_ns = 0;
 	int r = 0;
 
-	while (r == 0 && !(runner->options->stop && *runner->options->stop)) {
+	while (r == 0 && !is_over(runner, &stopped_ns)) {
 		uint64_t began = tl_mono_ns();
 
 		runner->n_polled = 0;
 		r = round_trip(runner, error);
 		note_lag(runner, &lag_ns);
-		if (r == 0 && runner->n_polled && runner->n_polled < runner->options->batch_messages)
+		if (r == 0 && runner->n_polled &&
+		    runner->n_polled < runner->options->batch_messages)
 			pace(runner, began);
 	}
 	return r < 0 ? r : 0;
@@ -251,9 +280,9 @@ static int loop(struct tl_runner *runner, struct tl_error *error)
 
 static int begin(struct tl_runner *runner, struct tl_error *error)
 {
-	static const int embedded[] = { TL_TOPIC_RAW, TL_TOPIC_HTTP };
+	static const int embedded[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
 	const struct tl_sink_ops *sink = runner->sink->ops;
-	struct tl_bus_listener listener = { on_assigned, on_revoked, runner };
+	struct tl_bus_listener listener = {on_assigned, on_revoked, runner};
 	int r = 0;
 
 	runner->polled = calloc(runner->options->batch_messages, sizeof(*runner->polled));
@@ -268,8 +297,10 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	if (r < 0)
 		return r;
 	if (runner->pipeline)
-		return runner->bus->ops->subscribe(runner->bus, embedded, ARRAY_SIZE(embedded), &listener, error);
-	return runner->bus->ops->subscribe(runner->bus, sink->topics, sink->n_topics, &listener, error);
+		return runner->bus->ops->subscribe(runner->bus, embedded, ARRAY_SIZE(embedded),
+						   &listener, error);
+	return runner->bus->ops->subscribe(runner->bus, sink->topics, sink->n_topics, &listener,
+					   error);
 }
 
 static void done(struct tl_runner *runner)
@@ -288,7 +319,7 @@ static void done(struct tl_runner *runner)
 int tl_sink_run(const struct tl_sink_runner_options *options, struct tl_error *error)
 {
 	struct tl_runner *runner = calloc(1, sizeof(*runner));
-	struct tl_error unseen = { 0 };
+	struct tl_error unseen = {0};
 	static bool registered;
 	int r;
 

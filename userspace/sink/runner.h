@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop of a sink worker: poll, write, dead letters, commit. Used by tapline-sink over Kafka and, with a pipeline in
- * front, by the embedded mode over the local log. */
+/* The loop of a sink worker: poll, write, dead letters, commit. Used by tapline-sink over Kafka
+ * and, with a pipeline in front, by the embedded mode over the local log. */
 #ifndef TL_SINK_RUNNER_H
 #define TL_SINK_RUNNER_H
 
@@ -8,15 +8,19 @@
 #include "userspace/stream/pipeline.h"
 
 struct tl_sink_runner_options {
-	struct tl_bus *bus;            /* borrowed */
-	struct tl_sink *sink;          /* borrowed */
-	const char *source;            /* transactional sinks: whose offsets these are, see tl_sink_ops.source */
-	size_t batch_messages;         /* at most in one write */
+	struct tl_bus *bus;   /* borrowed */
+	struct tl_sink *sink; /* borrowed */
+	/* Transactional sinks: whose offsets these are, see tl_sink_ops.source. */
+	const char *source;
+	size_t batch_messages; /* at most in one write */
 	size_t batch_bytes;
-	unsigned linger_ms;            /* polls that do not fill a batch are at least so far apart */
-	const volatile int *stop;      /* set by a signal handler: drain what was polled, commit, return 0 */
-	/* Embedded mode: raw inputs go through this pipeline first (settings only: the runner makes it), and each finished
-	 * record is shown to `show` (may be NULL) after it was committed; at the end of each batch with NULLs. */
+	unsigned linger_ms; /* polls that do not fill a batch are at least so far apart */
+	/* Set by a signal handler: write what was polled, commit, return 0; in the embedded mode
+	 * first also what is in the log by then (10 s at most). */
+	const volatile int *stop;
+	/* Embedded mode: raw inputs go through this pipeline first (settings only: the runner makes
+	 * it), and each finished record is shown to `show` (may be NULL) after it was committed; at
+	 * the end of each batch with NULLs. */
 	const struct tl_pipeline_options *pipeline;
 	void (*show)(void *arg, const struct tl_message *message, const struct tl_record *record);
 	void *arg;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what was polled to what the sink decides. In the embedded mode the pipeline's outputs live only during its callback, so
- * they are copied; over Kafka the messages are the bus's own. Dead letters go to the bus (topic dlq) or, where the sink commits by
- * itself, to the sink: it stores them in the same transaction. */
+/* From what was polled to what the sink decides. In the embedded mode the pipeline's outputs live
+ * only during its callback, so they are copied; over Kafka the messages are the bus's own. Dead
+ * letters go to the bus (topic dlq) or, where the sink commits by itself, to the sink: it stores
+ * them in the same transaction. */
 #include <stdio.h>
 
 #include "userspace/base/metrics.h"
@@ -11,13 +12,17 @@
 #define TYPES_MAX 32
 #define DEAD_HEADERS 6
 
-static struct tl_metric written = { .name = "tapline_sink_records_total", .type = TL_COUNTER, .labels = "result=\"written\"",
-				    .help = "Messages by what became of them in the target." };
-static struct tl_metric duplicates = { .name = "tapline_sink_records_total", .type = TL_COUNTER,
-				       .labels = "result=\"duplicate\"",
-				       .help = "Messages by what became of them in the target." };
-static struct tl_metric retries = { .name = "tapline_sink_retries_total", .type = TL_COUNTER,
-				    .help = "Items sent again because the target was away or busy." };
+static struct tl_metric written = {.name = "tapline_sink_records_total",
+				   .type = TL_COUNTER,
+				   .labels = "result=\"written\"",
+				   .help = "Messages by what became of them in the target."};
+static struct tl_metric duplicates = {.name = "tapline_sink_records_total",
+				      .type = TL_COUNTER,
+				      .labels = "result=\"duplicate\"",
+				      .help = "Messages by what became of them in the target."};
+static struct tl_metric retries = {.name = "tapline_sink_retries_total",
+				   .type = TL_COUNTER,
+				   .help = "Items sent again because the target was away or busy."};
 
 /* Dead letters by type; a sink's types are a bounded set of names that live for ever. */
 static struct {
@@ -44,9 +49,11 @@ static void count_dead(const char *type)
 	if (!buried[i].type) {
 		buried[i].type = i == TYPES_MAX - 1 ? "other" : type;
 		snprintf(buried[i].labels, sizeof(buried[i].labels), "type=\"%s\"", buried[i].type);
-		buried[i].metric = (struct tl_metric){ .name = "tapline_sink_dead_letters_total", .type = TL_COUNTER,
-						       .labels = buried[i].labels,
-						       .help = "Messages that the target will never take, by reason." };
+		buried[i].metric = (struct tl_metric){
+			.name = "tapline_sink_dead_letters_total",
+			.type = TL_COUNTER,
+			.labels = buried[i].labels,
+			.help = "Messages that the target will never take, by reason."};
 		tl_metric_register(&buried[i].metric);
 	}
 	tl_metric_add(&buried[i].metric, 1);
@@ -84,7 +91,8 @@ static int on_output(void *arg, const struct tl_message *message, const struct t
 
 	(void)record;
 	for (uint32_t i = 0; ok && i < own.n_headers; i++)
-		ok = copy(&runner->arena, &own.headers[i].key) && copy(&runner->arena, &own.headers[i].value);
+		ok = copy(&runner->arena, &own.headers[i].key) &&
+		     copy(&runner->arena, &own.headers[i].value);
 	return ok ? add_to_batch(runner, &own) : -ENOMEM;
 }
 
@@ -103,11 +111,13 @@ int tl_runner_prepare(struct tl_runner *runner, struct tl_error *error)
 	tl_arena_reset(&runner->arena);
 	for (size_t i = 0; r == 0 && i < runner->n_polled; i++) {
 		const struct tl_message *message = &runner->polled[i];
-		const struct tl_partition *part = tl_runner_part(runner, message->topic, message->partition);
+		const struct tl_partition *part =
+			tl_runner_part(runner, message->topic, message->partition);
 
 		if (runner->transactional && part && message->offset < part->offset)
 			continue;
-		r = runner->pipeline ? prepare_embedded(runner, message) : add_to_batch(runner, message);
+		r = runner->pipeline ? prepare_embedded(runner, message)
+				     : add_to_batch(runner, message);
 	}
 	if (r == 0 && runner->pipeline)
 		r = tl_pipeline_flush(runner->pipeline);
@@ -132,12 +142,16 @@ static struct tl_message dead_message(struct tl_runner *runner, const struct tl_
 	if (out.n_headers > TL_HEADERS_MAX - DEAD_HEADERS)
 		out.n_headers = TL_HEADERS_MAX - DEAD_HEADERS;
 	h = out.headers + out.n_headers;
-	h[0] = (struct tl_header){ TL_SPAN_LIT("tapline-reason"),
-				   tl_arena_printf(&runner->arena, "%s: %s", dead->type, dead->reason) };
-	h[1] = (struct tl_header){ TL_SPAN_LIT("tapline-stage"), TL_SPAN_LIT("sink") };
-	h[2] = (struct tl_header){ TL_SPAN_LIT("tapline-topic"), tl_span_str(topics[message->topic]) };
-	h[3] = (struct tl_header){ TL_SPAN_LIT("tapline-partition"), text_span(&runner->arena, message->partition) };
-	h[4] = (struct tl_header){ TL_SPAN_LIT("tapline-offset"), text_span(&runner->arena, message->offset) };
+	h[0] = (struct tl_header){
+		TL_SPAN_LIT("tapline-reason"),
+		tl_arena_printf(&runner->arena, "%s: %s", dead->type, dead->reason)};
+	h[1] = (struct tl_header){TL_SPAN_LIT("tapline-stage"), TL_SPAN_LIT("sink")};
+	h[2] = (struct tl_header){TL_SPAN_LIT("tapline-topic"),
+				  tl_span_str(topics[message->topic])};
+	h[3] = (struct tl_header){TL_SPAN_LIT("tapline-partition"),
+				  text_span(&runner->arena, message->partition)};
+	h[4] = (struct tl_header){TL_SPAN_LIT("tapline-offset"),
+				  text_span(&runner->arena, message->offset)};
 	out.n_headers += 5;
 	out.topic = TL_TOPIC_DLQ;
 	out.partition = -1;
@@ -151,21 +165,23 @@ static int to_bus(struct tl_runner *runner, struct tl_message *out, struct tl_er
 	if (r != -EMSGSIZE)
 		return r;
 	/* It fitted its own topic but not this one: the headers still say where the bytes are. */
-	out->value = (struct tl_span){ "", 0 };
-	out->headers[out->n_headers++] = (struct tl_header){ TL_SPAN_LIT("tapline-truncated"), TL_SPAN_LIT("true") };
+	out->value = (struct tl_span){"", 0};
+	out->headers[out->n_headers++] =
+		(struct tl_header){TL_SPAN_LIT("tapline-truncated"), TL_SPAN_LIT("true")};
 	return runner->bus->ops->produce(runner->bus, out, error);
 }
 
 static int to_sink(struct tl_runner *runner, const struct tl_message *out, struct tl_error *error)
 {
 	struct tl_dead_letter none;
-	struct tl_sink_result result = { .dead = &none };
+	struct tl_sink_result result = {.dead = &none};
 
-	return runner->sink->ops->write(runner->sink, out, 1, &result, runner->options->stop, error);
+	return runner->sink->ops->write(runner->sink, out, 1, &result, runner->options->stop,
+					error);
 }
 
-static int bury(struct tl_runner *runner, const struct tl_message *messages, const struct tl_sink_result *result,
-		struct tl_error *error)
+static int bury(struct tl_runner *runner, const struct tl_message *messages,
+		const struct tl_sink_result *result, struct tl_error *error)
 {
 	static struct tl_msg_gate gate;
 	int r = 0;
@@ -174,19 +190,23 @@ static int bury(struct tl_runner *runner, const struct tl_message *messages, con
 		const struct tl_dead_letter *dead = &result->dead[i];
 		struct tl_message out = dead_message(runner, &messages[dead->message], dead);
 
-		tl_msg_limited(&gate, 30000, TL_WARNING, "a record is refused for good and goes to the dead letters: %s: %s",
+		tl_msg_limited(&gate, 30000, TL_WARNING,
+			       "a record is refused for good and goes to the dead letters: %s: %s",
 			       dead->type, dead->reason);
-		r = runner->transactional ? to_sink(runner, &out, error) : to_bus(runner, &out, error);
+		r = runner->transactional ? to_sink(runner, &out, error)
+					  : to_bus(runner, &out, error);
 		if (r == 0)
 			count_dead(dead->type);
 	}
 	return r;
 }
 
-static int write_slice(struct tl_runner *runner, const struct tl_message *messages, size_t n, struct tl_error *error)
+static int write_slice(struct tl_runner *runner, const struct tl_message *messages, size_t n,
+		       struct tl_error *error)
 {
-	struct tl_sink_result result = { .dead = runner->dead };
-	int r = runner->sink->ops->write(runner->sink, messages, n, &result, runner->options->stop, error);
+	struct tl_sink_result result = {.dead = runner->dead};
+	int r = runner->sink->ops->write(runner->sink, messages, n, &result, runner->options->stop,
+					 error);
 
 	count_dead(NULL);
 	tl_metric_add(&written, result.written);
@@ -210,7 +230,9 @@ int tl_runner_write(struct tl_runner *runner, struct tl_error *error)
 	for (size_t i = 0, n; r == 0 && i < runner->n_batch; i += n) {
 		size_t bytes = 0;
 
-		for (n = 0; i + n < runner->n_batch && (n == 0 || bytes < runner->options->batch_bytes); n++)
+		for (n = 0;
+		     i + n < runner->n_batch && (n == 0 || bytes < runner->options->batch_bytes);
+		     n++)
 			bytes += runner->batch[i + n].value.len;
 		r = write_slice(runner, runner->batch + i, n, error);
 	}
@@ -227,7 +249,8 @@ void tl_runner_show(struct tl_runner *runner)
 		if (message->topic != TL_TOPIC_LOGS)
 			continue;
 		tl_arena_reset(&runner->show_arena);
-		if (tl_record_from_json(message->value, &runner->show_arena, &runner->record, NULL) == 0)
+		if (tl_record_from_json(message->value, &runner->show_arena, &runner->record,
+					NULL) == 0)
 			runner->options->show(runner->options->arg, message, &runner->record);
 	}
 	runner->options->show(runner->options->arg, NULL, NULL);

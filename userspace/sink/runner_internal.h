@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to runner*.c: runner.c (the loop, positions, commits), runner_batch.c (what a poll becomes for the sink). */
+/* Private to runner*.c: runner.c (the loop, positions, commits), runner_batch.c (what a poll
+ * becomes for the sink). */
 #ifndef TL_SINK_RUNNER_INTERNAL_H
 #define TL_SINK_RUNNER_INTERNAL_H
 
@@ -11,30 +12,30 @@ struct tl_runner {
 	struct tl_bus *bus;
 	struct tl_sink *sink;
 	bool transactional;
-	struct tl_pipeline *pipeline;      /* embedded mode, or NULL */
+	struct tl_pipeline *pipeline; /* embedded mode, or NULL */
 
-	struct tl_message *polled;         /* of the last poll; room for options->batch_messages */
+	struct tl_message *polled; /* of the last poll; room for options->batch_messages */
 	size_t n_polled;
-	struct tl_message *batch;          /* what the sink is to decide */
+	struct tl_message *batch; /* what the sink is to decide */
 	size_t n_batch, cap_batch;
-	struct tl_dead_letter *dead;       /* room for one a message of the batch */
+	struct tl_dead_letter *dead; /* room for one a message of the batch */
 	size_t cap_dead;
-	struct tl_arena arena;             /* what the batch's messages point to, where it is not the bus's */
+	struct tl_arena arena; /* what the batch's messages point to, where it is not the bus's */
 
-	struct tl_partition *parts;        /* ours; offset: the next one that the sink does not have */
+	struct tl_partition *parts; /* ours; offset: the next one that the sink does not have */
 	size_t n_parts, cap_parts;
 
-	struct tl_error failed;            /* of a callback; final */
+	struct tl_error failed; /* of a callback; final */
 	struct tl_arena show_arena;
-	struct tl_record record;           /* as shown */
+	struct tl_record record; /* as shown */
 };
 
-/* Turns `polled` into `batch`: drops what the sink has already, and in the embedded mode puts the pipeline in between.
- * Errors: -ENOMEM; what the pipeline returned. */
+/* Turns `polled` into `batch`: drops what the sink has already, and in the embedded mode puts the
+ * pipeline in between. Errors: -ENOMEM; what the pipeline returned. */
 int tl_runner_prepare(struct tl_runner *runner, struct tl_error *error);
 
-/* Hands the batch to the sink in slices of `batch_bytes` and sees to the dead letters. Errors: -EAGAIN the bus rewound; -EINTR
- * stopped; others are final. */
+/* Hands the batch to the sink in slices of `batch_bytes` and sees to the dead letters. Errors:
+ * -EAGAIN the bus rewound; -EINTR stopped; others are final. */
 int tl_runner_write(struct tl_runner *runner, struct tl_error *error);
 
 /* Shows the finished records of the batch. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* struct tl_sink_ops: where finished records end. A sink is one file and one line in sinks.c. The runner (sink/runner.h) polls
- * the bus, hands batches over, writes dead letters, and commits positions only after every item is decided. One thread
- * calls a sink; it may have its own inside. */
+/* struct tl_sink_ops: where finished records end. A sink is one file and one line in sinks.c. The
+ * runner (sink/runner.h) polls the bus, hands batches over, writes dead letters, and commits
+ * positions only after every item is decided. One thread calls a sink; it may have its own inside.
+ */
 #ifndef TL_SINK_SINK_H
 #define TL_SINK_SINK_H
 
@@ -11,8 +12,9 @@
 struct tl_sink;
 
 struct tl_dead_letter {
-	size_t message;          /* index in the batch */
-	const char *type;        /* "mapper_parsing_exception", "too_large": bounded set, used as metric label */
+	size_t message;	  /* index in the batch */
+	const char *type; /* "mapper_parsing_exception", "too_large": bounded set, used as metric
+			     label */
 	char reason[256];
 };
 
@@ -23,32 +25,40 @@ struct tl_sink_result {
 };
 
 struct tl_sink_ops {
-	const char *name;                      /* "elasticsearch" */
-	const char *about;                     /* paragraphs for --help */
-	const int *topics; size_t n_topics;    /* what it consumes */
-	const struct tl_option *options;       /* its own settings, offsets into its settings struct */
+	const char *name;  /* "elasticsearch" */
+	const char *about; /* paragraphs for --help */
+	const int *topics;
+	size_t n_topics;		 /* what it consumes */
+	const struct tl_option *options; /* its own settings, offsets into its settings struct */
 	size_t settings_size;
 
-	/* `settings` (borrowed for the sink's life) was filled from `options`. Checks that the target is there and usable.
-	 * Errors with what to do. */
+	/* `settings` (borrowed for the sink's life) was filled from `options`. Checks that the
+	 * target is there and usable. Errors with what to do. */
 	int (*open)(const void *settings, struct tl_sink **ret_sink, struct tl_error *error);
 
-	/* Decides every message: written, already there, or dead. Blocks while the target is away (with back-off), until
-	 * `*stop` is set: then -EINTR and nothing is decided that was not written idempotently. Transactional sinks (`commit` is not
-	 * NULL) make nothing visible yet. */
-	int (*write)(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
-		     const volatile int *stop, struct tl_error *error);
+	/* Decides every message: written, already there, or dead. Blocks while the target is away
+	 * (with back-off), until
+	 * `*stop` is set: then -EINTR and nothing is decided that was not written idempotently.
+	 * Transactional sinks (`commit` is not NULL) make nothing visible yet. */
+	int (*write)(struct tl_sink *sink, const struct tl_message *messages, size_t n,
+		     struct tl_sink_result *result, const volatile int *stop,
+		     struct tl_error *error);
 
-	/* Transactional sinks: names what the positions belong to (a Kafka cluster's id, a local log's id) before anything else is
-	 * asked; another source has positions of its own. The text is copied. */
+	/* Transactional sinks: names what the positions belong to (a Kafka cluster's id, a local
+	 * log's id) before anything else is asked; another source has positions of its own. The
+	 * text is copied. */
 	void (*source)(struct tl_sink *sink, const char *name);
 
-	/* Transactional sinks: makes what was written since the last commit, the dead letters that go to the sink itself, and
-	 * `partitions` (next offsets) durable in one transaction. Errors: -ESTALE another writer owns a partition. */
-	int (*commit)(struct tl_sink *sink, const struct tl_partition *partitions, size_t n, struct tl_error *error);
+	/* Transactional sinks: makes what was written since the last commit, the dead letters that
+	 * go to the sink itself, and `partitions` (next offsets) durable in one transaction.
+	 * Errors: -ESTALE another writer owns a partition. */
+	int (*commit)(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
+		      struct tl_error *error);
 
-	/* Transactional sinks: sets each partition's offset to the one stored, -1 where there is none. */
-	int (*positions)(struct tl_sink *sink, struct tl_partition *partitions, size_t n, struct tl_error *error);
+	/* Transactional sinks: sets each partition's offset to the one stored, -1 where there is
+	 * none. */
+	int (*positions)(struct tl_sink *sink, struct tl_partition *partitions, size_t n,
+			 struct tl_error *error);
 
 	/* Drops what was written and not committed. NULL for sinks that are not transactional. */
 	void (*rollback)(struct tl_sink *sink);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store sink: rows and the positions behind them in one SQLite transaction, so exactly once. A record that comes twice under
- * its uid (sent again by an agent) is ignored. One writer: what another one stored meanwhile is noticed at commit. */
+/* The store sink: rows and the positions behind them in one SQLite transaction, so exactly once. A
+ * record that comes twice under its uid (sent again by an agent) is ignored. One writer: what
+ * another one stored meanwhile is noticed at commit. */
 #include "userspace/sink/store.h"
 
 #include <stdio.h>
@@ -9,37 +10,61 @@
 
 #define FIELD(member) offsetof(struct tl_store_settings, member)
 
-static const int topics[] = { TL_TOPIC_LOGS, TL_TOPIC_HTTP, TL_TOPIC_METRICS, TL_TOPIC_DLQ };
+static const int topics[] = {TL_TOPIC_LOGS, TL_TOPIC_HTTP, TL_TOPIC_METRICS, TL_TOPIC_DLQ};
 static const char *const topic_names[] = TL_TOPIC_NAMES;
 
 static const struct tl_option options[] = {
-	{ .name = "path", .type = TL_OPT_STRING, .offset = FIELD(path), .metavar = "FILE", .required = true,
-	  .help = "SQLite file that holds everything; made when it is missing." },
-	{ .name = "full-sync", .type = TL_OPT_BOOL, .offset = FIELD(full_sync), .value = "false",
-	  .help = "Sync each commit to the disk. Without it a power cut may take the newest commits back, positions and "
-		  "rows together, and they are read from Kafka again." },
-	{ .name = "keep", .type = TL_OPT_DURATION, .offset = FIELD(keep_ns), .value = "0", .metavar = "TIME",
-	  .help = "Remove records older than this, for example 7d; 0 keeps all." },
-	{ .name = "max-size", .type = TL_OPT_SIZE, .offset = FIELD(max_bytes), .value = "0", .metavar = "SIZE",
-	  .help = "Remove the oldest records while the file holds more than this; 0 is no limit." },
-	{ .name = NULL },
+	{.name = "path",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(path),
+	 .metavar = "FILE",
+	 .required = true,
+	 .help = "SQLite file that holds everything; made when it is missing."},
+	{.name = "full-sync",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(full_sync),
+	 .value = "false",
+	 .help = "Sync each commit to the disk. Without it a power cut may take the newest commits "
+		 "back, positions and "
+		 "rows together, and they are read from Kafka again."},
+	{.name = "keep",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(keep_ns),
+	 .value = "0",
+	 .metavar = "TIME",
+	 .help = "Remove records older than this, for example 7d; 0 keeps all."},
+	{.name = "max-size",
+	 .type = TL_OPT_SIZE,
+	 .offset = FIELD(max_bytes),
+	 .value = "0",
+	 .metavar = "SIZE",
+	 .help = "Remove the oldest records while the file holds more than this; 0 is no limit."},
+	{.name = NULL},
 };
 
 static const char *const sql[TL_STORE_STATEMENTS] = {
-	[TL_STORE_LOG] = "INSERT OR IGNORE INTO logs(uid, observed, timestamp, severity, service, correlation_id, trace_id, how, body,"
+	[TL_STORE_LOG] = "INSERT OR IGNORE INTO logs(uid, observed, timestamp, severity, service, "
+			 "correlation_id, trace_id, how, body,"
 			 " record) VALUES(?,?,?,?,?,?,?,?,?,?)",
 	[TL_STORE_WORDS] = "INSERT INTO logs_fts(rowid, body) VALUES(?,?)",
-	[TL_STORE_EXCHANGE] = "INSERT OR IGNORE INTO exchanges(uid, observed, service, correlation_id, trace_id, method, path, status,"
+	[TL_STORE_EXCHANGE] = "INSERT OR IGNORE INTO exchanges(uid, observed, service, "
+			      "correlation_id, trace_id, method, path, status,"
 			      " duration, direction, record) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-	[TL_STORE_METRIC] = "INSERT INTO metrics(name, window_start, window_end, labels, count, sum, min, max, buckets)"
-			    " VALUES(?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET count = count + excluded.count,"
-			    " sum = sum + excluded.sum, min = min(min, excluded.min), max = max(max, excluded.max),"
+	[TL_STORE_METRIC] = "INSERT INTO metrics(name, window_start, window_end, labels, count, "
+			    "sum, min, max, buckets)"
+			    " VALUES(?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET count = count + "
+			    "excluded.count,"
+			    " sum = sum + excluded.sum, min = min(min, excluded.min), max = "
+			    "max(max, excluded.max),"
 			    " buckets = tl_add_buckets(buckets, excluded.buckets)",
-	[TL_STORE_DEAD] = "INSERT INTO dead_letters(received, reason, stage, topic, partition, \"offset\", key, value)"
+	[TL_STORE_DEAD] = "INSERT INTO dead_letters(received, reason, stage, topic, partition, "
+			  "\"offset\", key, value)"
 			  " VALUES(?,?,?,?,?,?,?,?)",
-	[TL_STORE_POSITION_SET] = "INSERT INTO positions(source, topic, partition, next_offset) VALUES(?,?,?,?)"
-				  " ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
-	[TL_STORE_POSITION_GET] = "SELECT next_offset FROM positions WHERE source = ? AND topic = ? AND partition = ?",
+	[TL_STORE_POSITION_SET] =
+		"INSERT INTO positions(source, topic, partition, next_offset) VALUES(?,?,?,?)"
+		" ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+	[TL_STORE_POSITION_GET] = "SELECT next_offset FROM positions WHERE source = ? AND topic = "
+				  "? AND partition = ?",
 };
 
 static int fail(struct tl_store *store, const char *what, struct tl_error *error)
@@ -75,7 +100,8 @@ static int prepare(struct tl_store *store, struct tl_error *error)
 	if (tl_store_functions(store->db) < 0)
 		return fail(store, "cannot use", error);
 	for (size_t i = 0; i < TL_STORE_STATEMENTS; i++)
-		if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+				       &store->statements[i], NULL) != SQLITE_OK)
 			return fail(store, "cannot use", error);
 	return 0;
 }
@@ -89,7 +115,8 @@ static int store_open(const void *settings, struct tl_sink **ret_sink, struct tl
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	store->sink.ops = &tl_sink_store;
 	store->settings = settings;
-	r = tl_store_open_write(store->settings->path, store->settings->full_sync, &store->db, error);
+	r = tl_store_open_write(store->settings->path, store->settings->full_sync, &store->db,
+				error);
 	r = r < 0 ? r : prepare(store, error);
 	if (r < 0) {
 		store_close(&store->sink);
@@ -123,8 +150,9 @@ static int add(struct tl_store *store, const struct tl_message *message, char *r
 	}
 }
 
-static int store_write(struct tl_sink *sink, const struct tl_message *messages, size_t n, struct tl_sink_result *result,
-		       const volatile int *stop, struct tl_error *error)
+static int store_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
+		       struct tl_sink_result *result, const volatile int *stop,
+		       struct tl_error *error)
 {
 	struct tl_store *store = (struct tl_store *)sink;
 	int r = begin(store, error);
@@ -161,14 +189,16 @@ static void store_source(struct tl_sink *sink, const char *name)
 	store->n_known = 0;
 }
 
-static void bind_place(struct tl_store *store, sqlite3_stmt *stmt, const struct tl_partition *partition)
+static void bind_place(struct tl_store *store, sqlite3_stmt *stmt,
+		       const struct tl_partition *partition)
 {
 	sqlite3_bind_text(stmt, 1, store->source, -1, SQLITE_STATIC);
 	sqlite3_bind_text(stmt, 2, topic_names[partition->topic], -1, SQLITE_STATIC);
 	sqlite3_bind_int(stmt, 3, partition->partition);
 }
 
-static int get_position(struct tl_store *store, const struct tl_partition *partition, int64_t *ret, struct tl_error *error)
+static int get_position(struct tl_store *store, const struct tl_partition *partition, int64_t *ret,
+			struct tl_error *error)
 {
 	sqlite3_stmt *stmt = store->statements[TL_STORE_POSITION_GET];
 	int r;
@@ -183,7 +213,8 @@ static int get_position(struct tl_store *store, const struct tl_partition *parti
 static struct tl_partition *known(struct tl_store *store, const struct tl_partition *partition)
 {
 	for (size_t i = 0; i < store->n_known; i++)
-		if (store->known[i].topic == partition->topic && store->known[i].partition == partition->partition)
+		if (store->known[i].topic == partition->topic &&
+		    store->known[i].partition == partition->partition)
 			return &store->known[i];
 	return NULL;
 }
@@ -209,7 +240,8 @@ static int remember(struct tl_store *store, const struct tl_partition *partition
 	return 0;
 }
 
-static int store_positions(struct tl_sink *sink, struct tl_partition *partitions, size_t n, struct tl_error *error)
+static int store_positions(struct tl_sink *sink, struct tl_partition *partitions, size_t n,
+			   struct tl_error *error)
 {
 	struct tl_store *store = (struct tl_store *)sink;
 	int r = 0;
@@ -223,7 +255,8 @@ static int store_positions(struct tl_sink *sink, struct tl_partition *partitions
 }
 
 /* The write lock is ours, so what we read here stays true until the commit. */
-static int move(struct tl_store *store, const struct tl_partition *partition, struct tl_error *error)
+static int move(struct tl_store *store, const struct tl_partition *partition,
+		struct tl_error *error)
 {
 	sqlite3_stmt *stmt = store->statements[TL_STORE_POSITION_SET];
 	const struct tl_partition *mine = known(store, partition);
@@ -233,9 +266,12 @@ static int move(struct tl_store *store, const struct tl_partition *partition, st
 	if (r < 0)
 		return r;
 	if (stored != (mine ? mine->offset : -1))
-		return tl_error_set(error, -ESTALE, "another process stores %s [%d] in %s; only one may: stop the other, or give each its "
-						    "own file",
-				    topic_names[partition->topic], partition->partition, store->settings->path);
+		return tl_error_set(error, -ESTALE,
+				    "another process stores %s [%d] in %s; only one may: stop the "
+				    "other, or give each its "
+				    "own file",
+				    topic_names[partition->topic], partition->partition,
+				    store->settings->path);
 	bind_place(store, stmt, partition);
 	sqlite3_bind_int64(stmt, 4, partition->offset);
 	r = sqlite3_step(stmt);
@@ -243,7 +279,8 @@ static int move(struct tl_store *store, const struct tl_partition *partition, st
 	return r == SQLITE_DONE ? 0 : fail(store, "cannot write to", error);
 }
 
-static int store_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n, struct tl_error *error)
+static int store_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
+			struct tl_error *error)
 {
 	struct tl_store *store = (struct tl_store *)sink;
 	int r = begin(store, error);
@@ -267,9 +304,12 @@ static int store_commit(struct tl_sink *sink, const struct tl_partition *partiti
 
 const struct tl_sink_ops tl_sink_store = {
 	.name = "store",
-	.about = "Keeps records, HTTP exchanges, metrics and dead letters in one SQLite file, each exactly once: for tapline "
-		 "search, tail and web. One process writes to a file; any number read it meanwhile.\n\n"
-		 "  tapline sink store --brokers kafka:9092 --path /var/lib/tapline/store.db --keep 7d",
+	.about = "Keeps records, HTTP exchanges, metrics and dead letters in one SQLite file, each "
+		 "exactly once: for tapline "
+		 "search, tail and web. One process writes to a file; any number read it "
+		 "meanwhile.\n\n"
+		 "  tapline sink store --brokers kafka:9092 --path /var/lib/tapline/store.db "
+		 "--keep 7d",
 	.topics = topics,
 	.n_topics = ARRAY_SIZE(topics),
 	.options = options,

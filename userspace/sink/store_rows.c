@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages as rows. A metric row is a delta: it is added to what its window has, in the same transaction as the position behind
- * it, so the sums are exact. */
+/* Messages as rows. A metric row is a delta: it is added to what its window has, in the same
+ * transaction as the position behind it, so the sums are exact. */
 #include <stdio.h>
 
 #include "userspace/base/clock.h"
@@ -35,12 +35,12 @@ static struct tl_span value_of(const struct tl_attrs *attrs, const char *key)
 {
 	const struct tl_attr *attr = tl_attr_get(attrs, key);
 
-	return attr ? attr->value : (struct tl_span){ 0 };
+	return attr ? attr->value : (struct tl_span){0};
 }
 
 static int read_record(struct tl_store *store, const struct tl_message *message, char *reason)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int r;
 
 	tl_arena_reset(&store->arena);
@@ -48,13 +48,16 @@ static int read_record(struct tl_store *store, const struct tl_message *message,
 	r = tl_record_from_json(message->value, &store->arena, &store->record, &error);
 	if (r == 0 && store->record.uid.len && store->record.observed_ns)
 		return 0;
-	snprintf(reason, 256, "%.250s", r < 0 && error.message[0] ? error.message : "no record: uid or observed_timestamp is missing");
+	snprintf(reason, 256, "%.250s",
+		 r < 0 && error.message[0] ? error.message
+					   : "no record: uid or observed_timestamp is missing");
 	return -EINVAL;
 }
 
 int tl_store_add_log(struct tl_store *store, const struct tl_message *message, char *reason)
 {
-	sqlite3_stmt *stmt = store->statements[TL_STORE_LOG], *words = store->statements[TL_STORE_WORDS];
+	sqlite3_stmt *stmt = store->statements[TL_STORE_LOG],
+		     *words = store->statements[TL_STORE_WORDS];
 	const struct tl_record *record = &store->record;
 	int r = read_record(store, message, reason);
 
@@ -62,7 +65,9 @@ int tl_store_add_log(struct tl_store *store, const struct tl_message *message, c
 		return r;
 	bind_text(stmt, 1, record->uid);
 	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)record->observed_ns);
-	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)(record->timestamp_ns ? record->timestamp_ns : record->observed_ns));
+	sqlite3_bind_int64(
+		stmt, 3,
+		(sqlite3_int64)(record->timestamp_ns ? record->timestamp_ns : record->observed_ns));
 	sqlite3_bind_int(stmt, 4, record->severity_number);
 	bind_text(stmt, 5, value_of(&record->resource, "service.name"));
 	bind_text(stmt, 6, value_of(&record->attributes, "correlation.id"));
@@ -132,7 +137,8 @@ static int bind_time(sqlite3_stmt *stmt, int at, struct tl_span json, const char
 	return 0;
 }
 
-static int bind_member(sqlite3_stmt *stmt, int at, struct tl_span json, const char *key, enum tl_json_type type)
+static int bind_member(sqlite3_stmt *stmt, int at, struct tl_span json, const char *key,
+		       enum tl_json_type type)
 {
 	struct tl_json_value value;
 
@@ -152,11 +158,17 @@ int tl_store_add_metric(struct tl_store *store, const struct tl_message *message
 	struct tl_json_value buckets;
 
 	sqlite3_clear_bindings(stmt);
-	if (bind_member(stmt, 1, json, "name", TL_JSON_STRING) < 0 || bind_time(stmt, 2, json, "window_start") < 0 ||
-	    bind_time(stmt, 3, json, "window_end") < 0 || bind_member(stmt, 4, json, "labels", TL_JSON_OBJECT) < 0 ||
-	    bind_member(stmt, 5, json, "count", TL_JSON_NUMBER) < 0 || bind_member(stmt, 6, json, "sum", TL_JSON_NUMBER) < 0 ||
-	    bind_member(stmt, 7, json, "min", TL_JSON_NUMBER) < 0 || bind_member(stmt, 8, json, "max", TL_JSON_NUMBER) < 0) {
-		snprintf(reason, 256, "no metrics row: name, window_start, window_end, labels, count, sum, min or max is missing");
+	if (bind_member(stmt, 1, json, "name", TL_JSON_STRING) < 0 ||
+	    bind_time(stmt, 2, json, "window_start") < 0 ||
+	    bind_time(stmt, 3, json, "window_end") < 0 ||
+	    bind_member(stmt, 4, json, "labels", TL_JSON_OBJECT) < 0 ||
+	    bind_member(stmt, 5, json, "count", TL_JSON_NUMBER) < 0 ||
+	    bind_member(stmt, 6, json, "sum", TL_JSON_NUMBER) < 0 ||
+	    bind_member(stmt, 7, json, "min", TL_JSON_NUMBER) < 0 ||
+	    bind_member(stmt, 8, json, "max", TL_JSON_NUMBER) < 0) {
+		snprintf(reason, 256,
+			 "no metrics row: name, window_start, window_end, labels, count, sum, min "
+			 "or max is missing");
 		return -EINVAL;
 	}
 	if (tl_json_find(json, "buckets", &buckets) == 1 && buckets.type == TL_JSON_ARRAY)
@@ -169,14 +181,16 @@ static struct tl_span header(const struct tl_message *message, const char *key)
 	for (uint32_t i = 0; i < message->n_headers; i++)
 		if (tl_span_is(message->headers[i].key, key))
 			return message->headers[i].value;
-	return (struct tl_span){ 0 };
+	return (struct tl_span){0};
 }
 
 int tl_store_add_dead(struct tl_store *store, const struct tl_message *message)
 {
 	sqlite3_stmt *stmt = store->statements[TL_STORE_DEAD];
 
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)(message->timestamp_ns ? message->timestamp_ns : tl_wall_ns()));
+	sqlite3_bind_int64(
+		stmt, 1,
+		(sqlite3_int64)(message->timestamp_ns ? message->timestamp_ns : tl_wall_ns()));
 	bind_text(stmt, 2, header(message, "tapline-reason"));
 	bind_text(stmt, 3, header(message, "tapline-stage"));
 	bind_text(stmt, 4, header(message, "tapline-topic"));
@@ -189,7 +203,8 @@ int tl_store_add_dead(struct tl_store *store, const struct tl_message *message)
 
 static size_t read_buckets(sqlite3_value *value, uint64_t out[BUCKETS_MAX])
 {
-	struct tl_span json = { (const char *)sqlite3_value_text(value), (size_t)sqlite3_value_bytes(value) };
+	struct tl_span json = {(const char *)sqlite3_value_text(value),
+			       (size_t)sqlite3_value_bytes(value)};
 	struct tl_json_cursor cursor;
 	struct tl_json_value element;
 	size_t n = 0;
@@ -205,8 +220,8 @@ static size_t read_buckets(sqlite3_value *value, uint64_t out[BUCKETS_MAX])
 /* tl_add_buckets(a, b): two JSON arrays of counts, added; NULL counts as none. */
 static void add_buckets(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-	_cleanup_(tl_buf_done) struct tl_buf out = { 0 };
-	uint64_t a[BUCKETS_MAX] = { 0 }, b[BUCKETS_MAX] = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf out = {0};
+	uint64_t a[BUCKETS_MAX] = {0}, b[BUCKETS_MAX] = {0};
 	size_t na = read_buckets(argv[0], a), nb = read_buckets(argv[1], b), n = na > nb ? na : nb;
 
 	(void)argc;
@@ -222,7 +237,8 @@ static void add_buckets(sqlite3_context *context, int argc, sqlite3_value **argv
 
 int tl_store_functions(sqlite3 *db)
 {
-	int r = sqlite3_create_function(db, "tl_add_buckets", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, add_buckets, NULL, NULL);
+	int r = sqlite3_create_function(db, "tl_add_buckets", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+					NULL, add_buckets, NULL, NULL);
 
 	return r == SQLITE_OK ? 0 : -EIO;
 }

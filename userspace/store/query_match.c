@@ -13,9 +13,10 @@ static bool contains(struct tl_span text, struct tl_span word)
 	for (size_t i = 0; word.len && i + word.len <= text.len; i++) {
 		size_t n = 0;
 
-		while (n < word.len && ((text.data[i + n] ^ word.data[n]) == 0 ||
-					(((text.data[i + n] ^ word.data[n]) == 0x20) && (word.data[n] | 0x20) >= 'a' &&
-					 (word.data[n] | 0x20) <= 'z')))
+		while (n < word.len &&
+		       ((text.data[i + n] ^ word.data[n]) == 0 ||
+			(((text.data[i + n] ^ word.data[n]) == 0x20) &&
+			 (word.data[n] | 0x20) >= 'a' && (word.data[n] | 0x20) <= 'z')))
 			n++;
 		if (n == word.len)
 			return true;
@@ -38,13 +39,13 @@ static bool match_word(const struct tl_record *record, struct tl_span word)
 
 static struct tl_span attribute(const struct tl_record *record, struct tl_span key)
 {
-	const struct tl_attrs *sides[] = { &record->attributes, &record->resource };
+	const struct tl_attrs *sides[] = {&record->attributes, &record->resource};
 
 	for (size_t i = 0; i < 2; i++)
 		for (uint32_t k = 0; k < sides[i]->n; k++)
 			if (tl_span_eq(sides[i]->items[k].key, key))
 				return sides[i]->items[k].value;
-	return (struct tl_span){ 0 };
+	return (struct tl_span){0};
 }
 
 static struct tl_span field(const struct tl_record *record, struct tl_span name)

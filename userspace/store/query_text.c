@@ -10,15 +10,16 @@
 
 static bool is_field_char(char c)
 {
-	return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '-' || c == '/' || c == '@';
+	return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '-' || c == '/' ||
+	       c == '@';
 }
 
 static const struct {
 	const char *text;
 	enum tl_compare compare;
 } operators[] = {
-	{ "!=", TL_IS_NOT }, { ">=", TL_AT_LEAST }, { "<=", TL_AT_MOST }, { "=", TL_IS },
-	{ "~", TL_LIKE },    { ">", TL_ABOVE },     { "<", TL_BELOW },
+	{"!=", TL_IS_NOT}, {">=", TL_AT_LEAST}, {"<=", TL_AT_MOST}, {"=", TL_IS},
+	{"~", TL_LIKE},	   {">", TL_ABOVE},	{"<", TL_BELOW},
 };
 
 /* Length of the token at `text`: up to a blank outside quotes. */
@@ -36,7 +37,7 @@ static size_t token_length(const char *text)
 static struct tl_span strip_quotes(struct tl_span text)
 {
 	if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
-		return (struct tl_span){ text.data + 1, text.len - 2 };
+		return (struct tl_span){text.data + 1, text.len - 2};
 	return text;
 }
 
@@ -54,8 +55,9 @@ static bool as_condition(struct tl_span token, struct tl_condition *ret)
 
 		if (token.len - n < len || memcmp(token.data + n, operators[i].text, len) != 0)
 			continue;
-		ret->field = (struct tl_span){ token.data, n };
-		ret->value = strip_quotes((struct tl_span){ token.data + n + len, token.len - n - len });
+		ret->field = (struct tl_span){token.data, n};
+		ret->value =
+			strip_quotes((struct tl_span){token.data + n + len, token.len - n - len});
 		ret->compare = operators[i].compare;
 		return true;
 	}
@@ -68,14 +70,16 @@ static int add_token(struct tl_query *query, struct tl_span token, struct tl_err
 
 	if (as_condition(token, &condition)) {
 		if (query->n_conditions == TL_CONDITIONS_MAX)
-			return tl_error_set(error, -E2BIG, "more than %d conditions", TL_CONDITIONS_MAX);
+			return tl_error_set(error, -E2BIG, "more than %d conditions",
+					    TL_CONDITIONS_MAX);
 		query->conditions[query->n_conditions++] = condition;
 		return 0;
 	}
 	if (token.len == 2 && token.data[0] == '"' && token.data[1] == '"')
 		return 0;
 	if (token.data[0] == '"' && (token.len == 1 || token.data[token.len - 1] != '"'))
-		return tl_error_set(error, -EINVAL, "a quote is not closed in: %.*s", (int)token.len, token.data);
+		return tl_error_set(error, -EINVAL, "a quote is not closed in: %.*s",
+				    (int)token.len, token.data);
 	if (query->n_words == TL_CONDITIONS_MAX)
 		return tl_error_set(error, -E2BIG, "more than %d words", TL_CONDITIONS_MAX);
 	query->words[query->n_words++] = token;
@@ -93,7 +97,7 @@ int tl_query_parse(struct tl_query *query, const char *text, struct tl_error *er
 			text++;
 		n = token_length(text);
 		if (n)
-			r = add_token(query, (struct tl_span){ text, n }, error);
+			r = add_token(query, (struct tl_span){text, n}, error);
 		text += n;
 	}
 	return r;
@@ -116,13 +120,13 @@ int tl_query_argument(struct tl_query *query, const char *text, struct tl_error 
 	return 0;
 }
 
-int tl_query_condition(struct tl_query *query, const char *field, enum tl_compare compare, const char *value,
-		       struct tl_error *error)
+int tl_query_condition(struct tl_query *query, const char *field, enum tl_compare compare,
+		       const char *value, struct tl_error *error)
 {
 	if (query->n_conditions == TL_CONDITIONS_MAX)
 		return tl_error_set(error, -E2BIG, "more than %d conditions", TL_CONDITIONS_MAX);
 	query->conditions[query->n_conditions++] =
-		(struct tl_condition){ tl_span_str(field), tl_span_str(value), compare };
+		(struct tl_condition){tl_span_str(field), tl_span_str(value), compare};
 	return 0;
 }
 
@@ -134,8 +138,9 @@ int tl_query_id(struct tl_query *query, const char *id, struct tl_error *error)
 /* Local time: a date, a time of today, or both. */
 static bool parse_local(const char *text, uint64_t now_ns, uint64_t *ret_ns)
 {
-	static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
-					       "%Y-%m-%d",          "%H:%M:%S",          "%H:%M" };
+	static const char *const formats[] = {
+		"%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+		"%Y-%m-%d",	     "%H:%M:%S",	  "%H:%M"};
 	time_t now = (time_t)(now_ns / TL_SEC), then;
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
@@ -171,6 +176,9 @@ int tl_query_time(const char *text, uint64_t now_ns, uint64_t *ret_ns, struct tl
 		*ret_ns = ns < now_ns ? now_ns - ns : 1;
 		return 0;
 	}
-	return tl_error_set(error, -EINVAL, "`%s` is no time: write 10m, 2h, 14:30, 2026-11-23, \"2026-11-23 14:30\" or "
-					    "2026-11-23T14:30:00Z", text);
+	return tl_error_set(
+		error, -EINVAL,
+		"`%s` is no time: write 10m, 2h, 14:30, 2026-11-23, \"2026-11-23 14:30\" or "
+		"2026-11-23T14:30:00Z",
+		text);
 }

@@ -9,29 +9,42 @@
 #define APPLICATION_ID 0x7461706c /* "tapl": what file(1) and we recognise the file by */
 #define BUSY_MS 30000
 
-/* Words are found through logs_fts, whose text is logs.body (external content: not kept twice). Indexes serve the questions that
- * people ask: by time, by request, by trace, by service and time. */
+/* Words are found through logs_fts, whose text is logs.body (external content: not kept twice).
+ * Indexes serve the questions that people ask: by time, by request, by trace, by service and time.
+ */
 static const char schema[] =
-	"CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, observed INTEGER NOT NULL,"
-	" timestamp INTEGER NOT NULL, severity INTEGER NOT NULL, service TEXT, correlation_id TEXT, trace_id TEXT, how TEXT,"
+	"CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
+	"observed INTEGER NOT NULL,"
+	" timestamp INTEGER NOT NULL, severity INTEGER NOT NULL, service TEXT, correlation_id "
+	"TEXT, trace_id TEXT, how TEXT,"
 	" body TEXT, record TEXT NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS logs_observed ON logs(observed);"
-	"CREATE INDEX IF NOT EXISTS logs_correlation ON logs(correlation_id) WHERE correlation_id IS NOT NULL;"
+	"CREATE INDEX IF NOT EXISTS logs_correlation ON logs(correlation_id) WHERE correlation_id "
+	"IS NOT NULL;"
 	"CREATE INDEX IF NOT EXISTS logs_trace ON logs(trace_id) WHERE trace_id IS NOT NULL;"
 	"CREATE INDEX IF NOT EXISTS logs_service ON logs(service, observed);"
-	"CREATE VIRTUAL TABLE IF NOT EXISTS logs_fts USING fts5(body, content='logs', content_rowid='id');"
-	"CREATE TABLE IF NOT EXISTS exchanges(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, observed INTEGER NOT NULL,"
-	" service TEXT, correlation_id TEXT, trace_id TEXT, method TEXT, path TEXT, status INTEGER, duration REAL,"
+	"CREATE VIRTUAL TABLE IF NOT EXISTS logs_fts USING fts5(body, content='logs', "
+	"content_rowid='id');"
+	"CREATE TABLE IF NOT EXISTS exchanges(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
+	"observed INTEGER NOT NULL,"
+	" service TEXT, correlation_id TEXT, trace_id TEXT, method TEXT, path TEXT, status "
+	"INTEGER, duration REAL,"
 	" direction TEXT, record TEXT NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS exchanges_observed ON exchanges(observed);"
-	"CREATE INDEX IF NOT EXISTS exchanges_correlation ON exchanges(correlation_id) WHERE correlation_id IS NOT NULL;"
-	"CREATE INDEX IF NOT EXISTS exchanges_trace ON exchanges(trace_id) WHERE trace_id IS NOT NULL;"
-	"CREATE TABLE IF NOT EXISTS metrics(name TEXT NOT NULL, window_start INTEGER NOT NULL, window_end INTEGER NOT NULL,"
-	" labels TEXT NOT NULL, count INTEGER NOT NULL, sum REAL NOT NULL, min REAL NOT NULL, max REAL NOT NULL, buckets TEXT,"
+	"CREATE INDEX IF NOT EXISTS exchanges_correlation ON exchanges(correlation_id) WHERE "
+	"correlation_id IS NOT NULL;"
+	"CREATE INDEX IF NOT EXISTS exchanges_trace ON exchanges(trace_id) WHERE trace_id IS NOT "
+	"NULL;"
+	"CREATE TABLE IF NOT EXISTS metrics(name TEXT NOT NULL, window_start INTEGER NOT NULL, "
+	"window_end INTEGER NOT NULL,"
+	" labels TEXT NOT NULL, count INTEGER NOT NULL, sum REAL NOT NULL, min REAL NOT NULL, max "
+	"REAL NOT NULL, buckets TEXT,"
 	" PRIMARY KEY(window_start, name, labels)) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS dead_letters(id INTEGER PRIMARY KEY, received INTEGER NOT NULL, reason TEXT, stage TEXT,"
+	"CREATE TABLE IF NOT EXISTS dead_letters(id INTEGER PRIMARY KEY, received INTEGER NOT "
+	"NULL, reason TEXT, stage TEXT,"
 	" topic TEXT, partition INTEGER, \"offset\" INTEGER, key BLOB, value BLOB);"
-	"CREATE TABLE IF NOT EXISTS positions(source TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,"
+	"CREATE TABLE IF NOT EXISTS positions(source TEXT NOT NULL, topic TEXT NOT NULL, partition "
+	"INTEGER NOT NULL,"
 	" next_offset INTEGER NOT NULL, PRIMARY KEY(source, topic, partition)) WITHOUT ROWID;";
 
 static int errno_of(int code)
@@ -93,11 +106,13 @@ int tl_store_exec(sqlite3 *db, const char *sql, const char *path, struct tl_erro
 	return tl_store_fail(db, "cannot use the store", path, error);
 }
 
-static int read_pragma(sqlite3 *db, const char *sql, const char *path, int64_t *ret, struct tl_error *error)
+static int read_pragma(sqlite3 *db, const char *sql, const char *path, int64_t *ret,
+		       struct tl_error *error)
 {
 	_cleanup_(tl_sqlite_finalizep) sqlite3_stmt *stmt = NULL;
 
-	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK || sqlite3_step(stmt) != SQLITE_ROW)
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK ||
+	    sqlite3_step(stmt) != SQLITE_ROW)
 		return tl_store_fail(db, "cannot read", path, error);
 	*ret = sqlite3_column_int64(stmt, 0);
 	return 0;
@@ -116,11 +131,15 @@ static int check_identity(sqlite3 *db, const char *path, struct tl_error *error)
 	if (tables == 0 && id == 0)
 		return 1;
 	if (id != APPLICATION_ID)
-		return tl_error_set(error, -EBADMSG, "%s is an SQLite file of another program; name another file", path);
+		return tl_error_set(error, -EBADMSG,
+				    "%s is an SQLite file of another program; name another file",
+				    path);
 	if (version > TL_STORE_VERSION)
-		return tl_error_set(error, -EPROTO, "%s was made by a newer tapline (store version %lld, this one knows %d); "
-						    "use that one",
-				    path, (long long)version, TL_STORE_VERSION);
+		return tl_error_set(
+			error, -EPROTO,
+			"%s was made by a newer tapline (store version %lld, this one knows %d); "
+			"use that one",
+			path, (long long)version, TL_STORE_VERSION);
 	return 0;
 }
 
@@ -144,8 +163,8 @@ static int make_tables(sqlite3 *db, const char *path, struct tl_error *error)
 	char pragmas[128];
 	int r;
 
-	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID,
-		 TL_STORE_VERSION);
+	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id=%d; PRAGMA user_version=%d",
+		 APPLICATION_ID, TL_STORE_VERSION);
 	r = tl_store_exec(db, "BEGIN IMMEDIATE", path, error);
 	r = r < 0 ? r : tl_store_exec(db, schema, path, error);
 	r = r < 0 ? r : tl_store_exec(db, pragmas, path, error);
@@ -166,9 +185,13 @@ int tl_store_open_write(const char *path, bool full, sqlite3 **ret_db, struct tl
 	if (r == 0)
 		r = make_tables(db, path, error);
 	if (r == 0)
-		r = tl_store_exec(db, full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", path, error);
+		r = tl_store_exec(db,
+				  full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
+				  path, error);
 	if (r == 0)
-		r = tl_store_exec(db, "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=8000",
+		r = tl_store_exec(db,
+				  "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA "
+				  "wal_autocheckpoint=8000",
 				  path, error);
 	if (r < 0)
 		return r;
@@ -182,8 +205,10 @@ int tl_store_open_read(const char *path, sqlite3 **ret_db, struct tl_error *erro
 	int r;
 
 	if (access(path, F_OK) < 0)
-		return tl_error_set(error, -errno, "there is no store at %s (%s); `tapline run` and `tapline sink store` make one, "
-						   "--store names another",
+		return tl_error_set(error, -errno,
+				    "there is no store at %s (%s); `tapline run` and `tapline sink "
+				    "store` make one, "
+				    "--store names another",
 				    path, strerror(errno));
 	r = open_db(path, SQLITE_OPEN_READONLY, &db, error);
 	if (r == 0)

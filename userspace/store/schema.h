@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store's file: one SQLite database in WAL mode that one process writes (sink/store.c) and any number read (store/query.h).
- * All times are nanoseconds since 1970 UTC. The tables are in schema.c. */
+/* The store's file: one SQLite database in WAL mode that one process writes (sink/store.c) and any
+ * number read (store/query.h). All times are nanoseconds since 1970 UTC. The tables are in
+ * schema.c. */
 #ifndef TL_STORE_SCHEMA_H
 #define TL_STORE_SCHEMA_H
 
@@ -12,13 +13,14 @@
 
 #define TL_STORE_VERSION 1 /* PRAGMA user_version; a newer one is refused */
 
-/* Opens `path` for writing, makes the file (0600) and its tables when they are missing. `full`: each commit survives a power
- * cut, else only a killed process. The caller owns `*ret_db` (sqlite3_close).
- * Errors: -EACCES, -EROFS, -ENOSPC, -ENOENT (no such folder), -EBUSY another process holds it, -EBADMSG it is no store of
- * ours, -EPROTO made by a newer version; -EIO. */
+/* Opens `path` for writing, makes the file (0600) and its tables when they are missing. `full`:
+ * each commit survives a power cut, else only a killed process. The caller owns `*ret_db`
+ * (sqlite3_close). Errors: -EACCES, -EROFS, -ENOSPC, -ENOENT (no such folder), -EBUSY another
+ * process holds it, -EBADMSG it is no store of ours, -EPROTO made by a newer version; -EIO. */
 int tl_store_open_write(const char *path, bool full, sqlite3 **ret_db, struct tl_error *error);
 
-/* Opens an existing store for reading. Errors: -ENOENT there is none yet, -EACCES, -EBADMSG, -EPROTO, -EIO. */
+/* Opens an existing store for reading. Errors: -ENOENT there is none yet, -EACCES, -EBADMSG,
+ * -EPROTO, -EIO. */
 int tl_store_open_read(const char *path, sqlite3 **ret_db, struct tl_error *error);
 
 /* Sets `error` to "<what> <path>: <why>" with advice by what SQLite says. Returns the errno. */
