@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inspector's life: load and attach, then fork the worker and serve its requests until it ends.
  *
- * A worker that dies by a signal is started again on the same maps, at once at first, then slower: the ring has kept what
- * came meanwhile. SIGTERM and SIGINT are passed on to the worker, which drains and ends; we serve it until then. */
+ * A worker that dies by a signal is started again on the same maps, at once at first, then slower:
+ * the ring has kept what came meanwhile. SIGTERM and SIGINT are passed on to the worker, which
+ * drains and ends; we serve it until then. */
 #include "agent/agent.h"
 
 #include <fcntl.h>
@@ -60,27 +61,33 @@ static int exit_status(int code)
 
 static const char *pin_dir(const struct tl_agent_settings *settings)
 {
-	return settings->pin_dir && strcmp(settings->pin_dir, "none") != 0 ? settings->pin_dir : NULL;
+	return settings->pin_dir && strcmp(settings->pin_dir, "none") != 0 ? settings->pin_dir
+									   : NULL;
 }
 
 static int deny_own(struct agent *agent)
 {
 	agent->denied[agent->n_denied++] = getpid();
-	for (size_t i = 0; i < agent->settings.deny_pids.n && agent->n_denied < ARRAY_SIZE(agent->denied) - 1; i++)
+	for (size_t i = 0;
+	     i < agent->settings.deny_pids.n && agent->n_denied < ARRAY_SIZE(agent->denied) - 1;
+	     i++)
 		agent->denied[agent->n_denied++] = atoi(agent->settings.deny_pids.items[i]);
 	return 0;
 }
 
-/* Pins of another ABI are removed with their folder: then the one we locked is not the one in use. */
+/* Pins of another ABI are removed with their folder: then the one we locked is not the one in use.
+ */
 static bool is_locked(const struct agent *agent, const char *dir)
 {
 	struct stat ours, now;
 
-	return agent->pins_fd >= 0 && fstat(agent->pins_fd, &ours) == 0 && stat(dir, &now) == 0 && ours.st_ino == now.st_ino;
+	return agent->pins_fd >= 0 && fstat(agent->pins_fd, &ours) == 0 && stat(dir, &now) == 0 &&
+	       ours.st_ino == now.st_ino;
 }
 
-/* Two agents must not empty one ring. The lock goes with the last process of an agent: a worker whose inspector died still
- * drains, so it is waited for a while. A folder that is not there yet belongs to nobody. */
+/* Two agents must not empty one ring. The lock goes with the last process of an agent: a worker
+ * whose inspector died still drains, so it is waited for a while. A folder that is not there yet
+ * belongs to nobody. */
 static int lock_pins(struct agent *agent, struct tl_error *error)
 {
 	const char *dir = pin_dir(&agent->settings);
@@ -97,8 +104,11 @@ static int lock_pins(struct agent *agent, struct tl_error *error)
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return 0; /* a file system without locks */
 		if (stopping || tl_mono_ns() >= until)
-			return tl_error_set(error, -EBUSY, "another agent uses %s: stop it, or give this one a folder of "
-					    "its own with --pin", dir);
+			return tl_error_set(
+				error, -EBUSY,
+				"another agent uses %s: stop it, or give this one a folder of "
+				"its own with --pin",
+				dir);
 		if (!told)
 			tl_msg(TL_WARNING, "another agent uses %s; waiting for it to end", dir);
 		told = true;
@@ -113,11 +123,17 @@ static int advise(const struct agent *agent, int r, struct tl_error *error)
 	const struct tl_agent_settings *settings = &agent->settings;
 
 	if (r == -EIO && settings->ring == TL_RING_PERF && !tl_may_lock_memory())
-		return tl_error_set(error, -EPERM, "%.256s: the perf buffers may be too large for a user without "
-				    "CAP_IPC_LOCK. Grant it, or choose a smaller --ring-size (sysctl "
-				    "kernel.perf_event_mlock_kb is the limit)", error->message);
-	if ((r == -EACCES || r == -EPERM || r == -ENOTSUP) && pin_dir(settings) && strstr(error->message, pin_dir(settings)))
-		return tl_error_set(error, r, "%.400s. --pin names the folder; --pin none does without", error->message);
+		return tl_error_set(
+			error, -EPERM,
+			"%.256s: the perf buffers may be too large for a user without "
+			"CAP_IPC_LOCK. Grant it, or choose a smaller --ring-size (sysctl "
+			"kernel.perf_event_mlock_kb is the limit)",
+			error->message);
+	if ((r == -EACCES || r == -EPERM || r == -ENOTSUP) && pin_dir(settings) &&
+	    strstr(error->message, pin_dir(settings)))
+		return tl_error_set(error, r,
+				    "%.400s. --pin names the folder; --pin none does without",
+				    error->message);
 	return r;
 }
 
@@ -173,7 +189,8 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return tl_error_set(error, -errno, "cannot make the pair to the worker: %s", strerror(errno));
+		return tl_error_set(error, -errno, "cannot make the pair to the worker: %s",
+				    strerror(errno));
 	tl_capture_fds(agent->capture, &options.fds);
 	fflush(NULL);
 	pid = fork();
@@ -191,7 +208,8 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 	return pid;
 }
 
-/* One life of a worker. Returns its wait status, or a negative errno when it could not be started. */
+/* One life of a worker. Returns its wait status, or a negative errno when it could not be started.
+ */
 static int run_worker(struct agent *agent, int *ret_status, struct tl_error *error)
 {
 	struct tl_inspector_options options = {
@@ -233,7 +251,7 @@ static int supervise(struct agent *agent)
 	unsigned delay_ms = 0;
 
 	for (;;) {
-		struct tl_error error = { 0 };
+		struct tl_error error = {0};
 		uint64_t started = tl_mono_ns();
 		int status = 0, r = run_worker(agent, &status, &error);
 
@@ -246,13 +264,16 @@ static int supervise(struct agent *agent)
 		delay_ms = tl_mono_ns() - started > 10 * TL_SEC ? 0 : delay_ms * 2 + 10;
 		if (delay_ms > 5000)
 			delay_ms = 5000;
-		tl_msg(TL_WARNING, "the worker died by signal %d; the ring keeps what comes meanwhile; starting it again",
+		tl_msg(TL_WARNING,
+		       "the worker died by signal %d; the ring keeps what comes meanwhile; "
+		       "starting it again",
 		       WTERMSIG(status));
 		usleep(delay_ms * 1000);
 	}
 }
 
-/* An agent that starts again must still take what its processes wrote last, although they have ended meanwhile. */
+/* An agent that starts again must still take what its processes wrote last, although they have
+ * ended meanwhile. */
 static int check_selectors(struct agent *agent, struct tl_error *error)
 {
 	const char *dir = pin_dir(&agent->settings);
@@ -264,7 +285,8 @@ static int check_selectors(struct agent *agent, struct tl_error *error)
 	snprintf(ring, sizeof(ring), "%s/tl_ring", dir);
 	if (access(ring, F_OK) < 0)
 		return r;
-	tl_msg(TL_WARNING, "%s. Going on, because %s may hold what was written before", error->message, ring);
+	tl_msg(TL_WARNING, "%s. Going on, because %s may hold what was written before",
+	       error->message, ring);
 	return 0;
 }
 
@@ -289,10 +311,10 @@ static int prepare(struct agent *agent, struct tl_error *error)
 
 int tl_agent_main(int argc, char **argv)
 {
-	static struct agent agent = { .pins_fd = -1 };
-	struct sigaction action = { .sa_handler = on_stop };
+	static struct agent agent = {.pins_fd = -1};
+	struct sigaction action = {.sa_handler = on_stop};
 	struct tl_conf *conf = NULL;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int rest, r;
 
 	tl_msg_init("tapline-agent", TL_INFO);

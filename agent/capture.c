@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_capture: opening by trial (the backend that is wanted, then what else works), and the calls on the maps. Single fields of
- * values that the programs count in are changed by small programs of ours (bpf/ctl.bpf.c), run here and there only. */
+/* tl_capture: opening by trial (the backend that is wanted, then what else works), and the calls on
+ * the maps. Single fields of values that the programs count in are changed by small programs of
+ * ours (bpf/ctl.bpf.c), run here and there only. */
 #include "agent/capture.h"
 
 #include <stdarg.h>
@@ -21,7 +22,8 @@ static uint64_t ring_size(uint64_t wanted)
 	return size;
 }
 
-static void why(struct tl_capture *capture, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void why(struct tl_capture *capture, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 static void why(struct tl_capture *capture, const char *format, ...)
 {
@@ -33,8 +35,8 @@ static void why(struct tl_capture *capture, const char *format, ...)
 }
 
 /* Loads, attaches and tests one backend; nothing stays when it fails. */
-static int try_backend(struct tl_capture *capture, const struct tl_capture_options *options, enum tl_backend backend,
-		       struct tl_error *error)
+static int try_backend(struct tl_capture *capture, const struct tl_capture_options *options,
+		       enum tl_backend backend, struct tl_error *error)
 {
 	int r;
 
@@ -49,7 +51,8 @@ static int try_backend(struct tl_capture *capture, const struct tl_capture_optio
 }
 
 /* Plain loads are cheaper; where the verifier wants none of them, probe reads do. */
-static int try_sys_exit(struct tl_capture *capture, const struct tl_capture_options *options, struct tl_error *error)
+static int try_sys_exit(struct tl_capture *capture, const struct tl_capture_options *options,
+			struct tl_error *error)
 {
 	int r;
 
@@ -61,33 +64,42 @@ static int try_sys_exit(struct tl_capture *capture, const struct tl_capture_opti
 	return try_backend(capture, options, TL_BACKEND_SYS_EXIT, error);
 }
 
-static int try_auto(struct tl_capture *capture, const struct tl_capture_options *options, struct tl_error *error)
+static int try_auto(struct tl_capture *capture, const struct tl_capture_options *options,
+		    struct tl_error *error)
 {
-	struct tl_error multi = { 0 };
+	struct tl_error multi = {0};
 	int r;
 
 	if (!tl_probe_tracepoints_lose()) {
-		why(capture, "sys_exit, the cheaper one: this kernel does not skip tracepoint programs");
+		why(capture,
+		    "sys_exit, the cheaper one: this kernel does not skip tracepoint programs");
 		return try_sys_exit(capture, options, error);
 	}
 	r = try_backend(capture, options, TL_BACKEND_MULTI, &multi);
 	if (r == 0) {
-		why(capture, "kretprobe.multi: this kernel skips tracepoint programs under CPU contention");
+		why(capture,
+		    "kretprobe.multi: this kernel skips tracepoint programs under CPU contention");
 		return 0;
 	}
 	if (r == -EPERM)
 		return tl_error_set(error, r, "%s", multi.message);
-	why(capture, "sys_exit, although this kernel skips tracepoint programs under CPU contention (counted as "
-	    "\"recursion\"): kretprobe.multi is not to be had: %.140s", multi.message);
+	why(capture,
+	    "sys_exit, although this kernel skips tracepoint programs under CPU contention "
+	    "(counted as "
+	    "\"recursion\"): kretprobe.multi is not to be had: %.140s",
+	    multi.message);
 	return try_sys_exit(capture, options, error);
 }
 
-static int try_wanted(struct tl_capture *capture, const struct tl_capture_options *options, struct tl_error *error)
+static int try_wanted(struct tl_capture *capture, const struct tl_capture_options *options,
+		      struct tl_error *error)
 {
 	switch (options->backend) {
 	case TL_BACKEND_SYS_EXIT:
-		why(capture, "sys_exit, as asked%s", tl_probe_tracepoints_lose() ?
-		    "; this kernel skips tracepoint programs under CPU contention (counted as \"recursion\")" : "");
+		why(capture, "sys_exit, as asked%s",
+		    tl_probe_tracepoints_lose() ? "; this kernel skips tracepoint programs under "
+						  "CPU contention (counted as \"recursion\")"
+						: "");
 		return try_sys_exit(capture, options, error);
 	case TL_BACKEND_MULTI:
 		why(capture, "kretprobe.multi, as asked");
@@ -101,11 +113,14 @@ static enum tl_ring_kind choose_ring(enum tl_ring_kind wanted)
 {
 	if (wanted != TL_RING_AUTO)
 		return wanted;
-	/* 0 means that the kernel said no; anything else, the absence of privileges too, shows at the load. */
-	return libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 0 ? TL_RING_PERF : TL_RING_BPF;
+	/* 0 means that the kernel said no; anything else, the absence of privileges too, shows at
+	 * the load. */
+	return libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 0 ? TL_RING_PERF
+									  : TL_RING_BPF;
 }
 
-static int prepare_pins(struct tl_capture *capture, const struct tl_capture_options *options, struct tl_error *error)
+static int prepare_pins(struct tl_capture *capture, const struct tl_capture_options *options,
+			struct tl_error *error)
 {
 	int r;
 
@@ -115,7 +130,8 @@ static int prepare_pins(struct tl_capture *capture, const struct tl_capture_opti
 	if (!capture->pin_dir)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	r = tl_pin_check_dir(capture->pin_dir, error);
-	return r < 0 ? r : tl_pin_probe(capture->pin_dir, capture, options, &capture->reused, error);
+	return r < 0 ? r
+		     : tl_pin_probe(capture->pin_dir, capture, options, &capture->reused, error);
 }
 
 static int pin(struct tl_capture *capture, struct tl_error *error)
@@ -136,8 +152,8 @@ static void capture_free(struct tl_capture *capture)
 }
 TL_DEFINE_CLEANUP(struct tl_capture *, capture_free);
 
-int tl_capture_open(const struct tl_capture_options *options, struct tl_capture **ret_capture, bool *ret_reused,
-		    struct tl_error *error)
+int tl_capture_open(const struct tl_capture_options *options, struct tl_capture **ret_capture,
+		    bool *ret_reused, struct tl_error *error)
 {
 	_cleanup_(capture_freep) struct tl_capture *capture = calloc(1, sizeof(*capture));
 	int r;
@@ -195,7 +211,8 @@ enum tl_ring_kind tl_capture_ring_kind(const struct tl_capture *capture)
 void tl_capture_fds(const struct tl_capture *capture, struct tl_capture_fds *ret_fds)
 {
 	*ret_fds = (struct tl_capture_fds){
-		.ring = capture->ring == TL_RING_BPF ? bpf_map__fd(capture->skel->maps.tl_ring) : -1,
+		.ring = capture->ring == TL_RING_BPF ? bpf_map__fd(capture->skel->maps.tl_ring)
+						     : -1,
 		.ring_bytes = capture->ring_bytes,
 		.perf = capture->perf,
 		.n_perf = capture->n_perf,
@@ -241,26 +258,33 @@ int tl_capture_select_all(struct tl_capture *capture, bool on)
 /* Runs one of our small programs once. Returns what it returned, or -errno. */
 static int run(const struct bpf_program *program, const uint64_t *args, size_t n)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = (uint32_t)(n * sizeof(*args)));
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args,
+		    .ctx_size_in = (uint32_t)(n * sizeof(*args)));
 	int r = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
 
 	return r < 0 ? -errno : (int)opts.retval;
 }
 
-int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t start_ns, const struct tl_proc *unit)
+int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t start_ns,
+			const struct tl_proc *unit)
 {
 	const uint64_t args[] = {
-		tgid, start_ns, unit->unit_kind, (uint64_t)(int64_t)unit->tls_off,
-		(uint64_t)unit->g_m_off << 32 | unit->m_curg_off, unit->g_goid_off,
+		tgid,
+		start_ns,
+		unit->unit_kind,
+		(uint64_t)(int64_t)unit->tls_off,
+		(uint64_t)unit->g_m_off << 32 | unit->m_curg_off,
+		unit->g_goid_off,
 	};
 	int r = run(capture->skel->progs.tl_ctl_unit, args, ARRAY_SIZE(args));
 
 	return r == 1 ? 0 : r < 0 ? r : -ENOSPC;
 }
 
-int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file, enum tl_verdict verdict)
+int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
+		      enum tl_verdict verdict)
 {
-	const uint64_t args[] = { file->ino, (uint64_t)file->gen << 32 | file->dev, verdict };
+	const uint64_t args[] = {file->ino, (uint64_t)file->gen << 32 | file->dev, verdict};
 	int r = run(capture->skel->progs.tl_ctl_decide, args, ARRAY_SIZE(args));
 
 	return r == 1 ? 0 : r < 0 ? r : -ENOENT;
@@ -268,14 +292,16 @@ int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
 
 int tl_capture_ignore_sock(struct tl_capture *capture, const struct tl_sock_key *sock)
 {
-	const struct tl_sock ignored = { .state = TL_SOCK_IGNORED };
+	const struct tl_sock ignored = {.state = TL_SOCK_IGNORED};
 
-	if (bpf_map_update_elem(bpf_map__fd(capture->skel->maps.tl_socks), sock, &ignored, BPF_EXIST) < 0)
+	if (bpf_map_update_elem(bpf_map__fd(capture->skel->maps.tl_socks), sock, &ignored,
+				BPF_EXIST) < 0)
 		return -errno;
 	return 0;
 }
 
-int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret)
+int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file,
+		      struct tl_stream *ret)
 {
 	struct tl_stream stream;
 
@@ -285,7 +311,8 @@ int tl_capture_stream(struct tl_capture *capture, const struct tl_file_id *file,
 	return 0;
 }
 
-int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file, struct tl_stream *ret_last)
+int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file,
+		      struct tl_stream *ret_last)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_streams);
 	struct tl_stream last;
@@ -298,7 +325,9 @@ int tl_capture_forget(struct tl_capture *capture, const struct tl_file_id *file,
 }
 
 int tl_capture_streams(struct tl_capture *capture,
-		       int (*each)(void *arg, const struct tl_file_id *file, const struct tl_stream *stream), void *arg)
+		       int (*each)(void *arg, const struct tl_file_id *file,
+				   const struct tl_stream *stream),
+		       void *arg)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_streams), r;
 	struct tl_file_id key, next;
@@ -319,11 +348,12 @@ int tl_capture_streams(struct tl_capture *capture,
 
 int tl_capture_stats(struct tl_capture *capture, struct tl_stats *ret_stats)
 {
-	size_t cpus = (size_t)libbpf_num_possible_cpus(), words = sizeof(struct tl_stats) / sizeof(uint64_t);
+	size_t cpus = (size_t)libbpf_num_possible_cpus(),
+	       words = sizeof(struct tl_stats) / sizeof(uint64_t);
 	_cleanup_(freep) struct tl_stats *each = calloc(cpus, sizeof(*each));
-	struct bpf_prog_info info = { 0 };
+	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
-	struct tl_stats sum = { 0 };
+	struct tl_stats sum = {0};
 	int zero = 0;
 
 	if (!each)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Load and attach. The program attached to system calls (the hook) only jumps into a slot of a program array; the capture
- * program sits in the slot. Taking over from a running agent means storing into that slot: every call is seen by the old
- * program or by the new one. The process and socket programs are attached beside the old ones before those go: what they
- * do twice for a moment is the same as once (a second PROC event, a second removal). */
+/* Load and attach. The program attached to system calls (the hook) only jumps into a slot of a
+ * program array; the capture program sits in the slot. Taking over from a running agent means
+ * storing into that slot: every call is seen by the old program or by the new one. The process and
+ * socket programs are attached beside the old ones before those go: what they do twice for a moment
+ * is the same as once (a second PROC event, a second removal). */
 #include <linux/perf_event.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,11 +75,11 @@ static int set_maps(struct tl_capture *capture, const struct tl_capture_options 
 		struct bpf_map *map;
 		uint32_t entries;
 	} sizes[] = {
-		{ skel->maps.tl_streams, options->max_streams ?: 65536 },
-		{ skel->maps.tl_procs, options->max_procs ?: 32768 },
-		{ skel->maps.tl_socks, options->max_socks ?: 65536 },
-		{ skel->maps.tl_sock_ino, options->max_socks ?: 65536 },
-		{ skel->maps.tl_work, (uint32_t)libbpf_num_possible_cpus() },
+		{skel->maps.tl_streams, options->max_streams ?: 65536},
+		{skel->maps.tl_procs, options->max_procs ?: 32768},
+		{skel->maps.tl_socks, options->max_socks ?: 65536},
+		{skel->maps.tl_sock_ino, options->max_socks ?: 65536},
+		{skel->maps.tl_work, (uint32_t)libbpf_num_possible_cpus()},
 	};
 	int r = set_ring(capture);
 
@@ -131,7 +132,8 @@ static int open_perf_cpu(struct tl_capture *capture, int cpu)
 		.watermark = 1,
 		.wakeup_watermark = (uint32_t)(capture->ring_bytes / 4),
 	};
-	_cleanup_(closep) int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	_cleanup_(closep) int fd =
+		(int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
 	if (fd < 0)
 		return errno == ENODEV ? 0 : -errno; /* a CPU that is not online */
@@ -154,7 +156,8 @@ static int open_perf(struct tl_capture *capture, struct tl_error *error)
 	for (int cpu = 0; cpu < cpus; cpu++) {
 		r = open_perf_cpu(capture, cpu);
 		if (r < 0)
-			return tl_error_set(error, r, "cannot open the perf buffer of CPU %d: %s", cpu, strerror(-r));
+			return tl_error_set(error, r, "cannot open the perf buffer of CPU %d: %s",
+					    cpu, strerror(-r));
 	}
 	return 0;
 }
@@ -162,7 +165,7 @@ static int open_perf(struct tl_capture *capture, struct tl_error *error)
 static int attach_multi(struct tl_capture *capture, struct tl_error *error)
 {
 	_cleanup_(freep) const char **names = NULL;
-	struct bpf_kprobe_multi_opts opts = { .sz = sizeof(opts), .retprobe = true };
+	struct bpf_kprobe_multi_opts opts = {.sz = sizeof(opts), .retprobe = true};
 	int r = tl_probe_syscalls(&names, &opts.cnt, error);
 
 	if (r < 0)
@@ -170,7 +173,9 @@ static int attach_multi(struct tl_capture *capture, struct tl_error *error)
 	opts.syms = names;
 	capture->links[TL_LINK_HOOK] =
 		bpf_program__attach_kprobe_multi_opts(capture->skel->progs.tl_multi, NULL, &opts);
-	return capture->links[TL_LINK_HOOK] ? 0 : tl_probe_explain(-errno, "attaching kretprobe.multi", said, error);
+	return capture->links[TL_LINK_HOOK]
+		       ? 0
+		       : tl_probe_explain(-errno, "attaching kretprobe.multi", said, error);
 }
 
 /* Puts the capture program into its slot and has the hook jump there. */
@@ -180,12 +185,14 @@ static int attach_hook(struct tl_capture *capture, struct tl_error *error)
 	bool multi = capture->backend == TL_BACKEND_MULTI;
 	struct bpf_map *slot = multi ? skel->maps.tl_prog_multi : skel->maps.tl_prog;
 	struct bpf_program *hook = multi ? skel->progs.tl_multi : skel->progs.tl_exit;
-	struct bpf_program *body = multi ? skel->progs.tl_exit_multi :
-				   capture->direct ? skel->progs.tl_exit_direct : skel->progs.tl_exit_core;
+	struct bpf_program *body = multi	     ? skel->progs.tl_exit_multi
+				   : capture->direct ? skel->progs.tl_exit_direct
+						     : skel->progs.tl_exit_core;
 	int zero = 0, fd = bpf_program__fd(body);
 
 	if (bpf_map_update_elem(bpf_map__fd(slot), &zero, &fd, BPF_ANY) < 0)
-		return tl_probe_explain(-errno, "putting the capture program into its slot", "", error);
+		return tl_probe_explain(-errno, "putting the capture program into its slot", "",
+					error);
 	if (capture->reused) {
 		tl_pin_drop_other_hook(capture->pin_dir, capture->backend);
 		if (tl_pin_has_hook(capture->pin_dir, capture->backend, &capture->hook))
@@ -195,7 +202,9 @@ static int attach_hook(struct tl_capture *capture, struct tl_error *error)
 	if (multi)
 		return attach_multi(capture, error);
 	capture->links[TL_LINK_HOOK] = bpf_program__attach(hook);
-	return capture->links[TL_LINK_HOOK] ? 0 : tl_probe_explain(-errno, "attaching to sys_exit", said, error);
+	return capture->links[TL_LINK_HOOK]
+		       ? 0
+		       : tl_probe_explain(-errno, "attaching to sys_exit", said, error);
 }
 
 static int attach(struct tl_capture *capture, bool wire, struct tl_error *error)
@@ -218,7 +227,8 @@ static int attach(struct tl_capture *capture, bool wire, struct tl_error *error)
 	return attach_hook(capture, error);
 }
 
-int tl_capture_load(struct tl_capture *capture, const struct tl_capture_options *options, struct tl_error *error)
+int tl_capture_load(struct tl_capture *capture, const struct tl_capture_options *options,
+		    struct tl_error *error)
 {
 	int r;
 

@@ -20,7 +20,8 @@ static void mount_once(const char *type, const char *path, long magic)
 
 	if (statfs(path, &fs) < 0 || fs.f_type == magic)
 		return;
-	(void)mount(type, path, type, MS_NOSUID | MS_NODEV | MS_NOEXEC, magic == BPF_FS_MAGIC ? "mode=0700" : NULL);
+	(void)mount(type, path, type, MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		    magic == BPF_FS_MAGIC ? "mode=0700" : NULL);
 }
 
 void tl_probe_mounts(void)
@@ -47,12 +48,16 @@ int tl_probe_kernel(struct tl_error *error)
 	if (access(BTF_PATH, R_OK) < 0 && errno == EACCES)
 		return tl_probe_explain(-EPERM, "reading " BTF_PATH, "", error);
 	if (access(BTF_PATH, R_OK) < 0)
-		return tl_error_set(error, -ENOTSUP, "this kernel (%s) has no type information in " BTF_PATH " (%s); "
-				    "tapline needs 5.10 or newer, built with CONFIG_DEBUG_INFO_BTF=y", name.release,
-				    strerror(errno));
+		return tl_error_set(
+			error, -ENOTSUP,
+			"this kernel (%s) has no type information in " BTF_PATH " (%s); "
+			"tapline needs 5.10 or newer, built with CONFIG_DEBUG_INFO_BTF=y",
+			name.release, strerror(errno));
 	if (locked_down())
-		return tl_error_set(error, -EPERM, "the kernel is locked down (lockdown=confidentiality): no BPF "
-				    "program may read memory; boot with lockdown=integrity or none");
+		return tl_error_set(
+			error, -EPERM,
+			"the kernel is locked down (lockdown=confidentiality): no BPF "
+			"program may read memory; boot with lockdown=integrity or none");
 	return 0;
 }
 
@@ -61,8 +66,9 @@ bool tl_probe_tracepoints_lose(void)
 	struct utsname name;
 	unsigned major = 0, minor = 0;
 
-	/* From 7.2 on system call tracepoints run preemptibly and a program is skipped while another task is inside it
-	 * on the same CPU. Nothing but the version tells: a quiet system loses nothing. */
+	/* From 7.2 on system call tracepoints run preemptibly and a program is skipped while
+	 * another task is inside it on the same CPU. Nothing but the version tells: a quiet system
+	 * loses nothing. */
 	uname(&name);
 	if (sscanf(name.release, "%u.%u", &major, &minor) != 2)
 		return false;
@@ -79,10 +85,12 @@ bool tl_probe_direct(void)
 }
 
 static const char *const syscalls[] = {
-	"__x64_sys_write", "__x64_sys_writev", "__x64_sys_pwrite64", "__x64_sys_pwritev", "__x64_sys_pwritev2",
-	"__x64_sys_sendto", "__x64_sys_sendmsg", "__x64_sys_sendmmsg", "__x64_sys_sendfile64", "__x64_sys_splice",
-	"__x64_sys_copy_file_range", "__x64_sys_read", "__x64_sys_readv", "__x64_sys_recvfrom",
-	"__x64_sys_recvmsg", "__x64_sys_recvmmsg", "__ia32_sys_write", "__ia32_compat_sys_writev",
+	"__x64_sys_write",    "__x64_sys_writev",	   "__x64_sys_pwrite64",
+	"__x64_sys_pwritev",  "__x64_sys_pwritev2",	   "__x64_sys_sendto",
+	"__x64_sys_sendmsg",  "__x64_sys_sendmmsg",	   "__x64_sys_sendfile64",
+	"__x64_sys_splice",   "__x64_sys_copy_file_range", "__x64_sys_read",
+	"__x64_sys_readv",    "__x64_sys_recvfrom",	   "__x64_sys_recvmsg",
+	"__x64_sys_recvmmsg", "__ia32_sys_write",	   "__ia32_compat_sys_writev",
 	"__ia32_sys_writev",
 };
 
@@ -90,12 +98,13 @@ int tl_probe_syscalls(const char ***ret_names, size_t *ret_n, struct tl_error *e
 {
 	FILE *file = fopen("/sys/kernel/tracing/available_filter_functions", "re");
 	_cleanup_(freep) const char **names = calloc(ARRAY_SIZE(syscalls), sizeof(*names));
-	bool seen[ARRAY_SIZE(syscalls)] = { false };
+	bool seen[ARRAY_SIZE(syscalls)] = {false};
 	char line[256];
 	size_t n = 0;
 
 	if (!file)
-		return tl_error_set(error, -ENOTSUP, "this kernel lists no functions to probe (%s)", strerror(errno));
+		return tl_error_set(error, -ENOTSUP, "this kernel lists no functions to probe (%s)",
+				    strerror(errno));
 	while (names && fgets(line, sizeof(line), file)) {
 		if (strncmp(line, "__x64_", 6) != 0 && strncmp(line, "__ia32_", 7) != 0)
 			continue;
@@ -108,7 +117,8 @@ int tl_probe_syscalls(const char ***ret_names, size_t *ret_n, struct tl_error *e
 	}
 	fclose(file);
 	if (!names || n == 0 || !seen[0])
-		return tl_error_set(error, -ENOTSUP, "this kernel offers no probe on __x64_sys_write");
+		return tl_error_set(error, -ENOTSUP,
+				    "this kernel offers no probe on __x64_sys_write");
 	*ret_n = n;
 	*ret_names = TAKE_PTR(names);
 	return 0;
@@ -118,9 +128,13 @@ int tl_probe_explain(int r, const char *what, const char *log, struct tl_error *
 {
 	/* EACCES is the verifier's word for a program that it does not like. */
 	if (r == -EPERM)
-		return tl_error_set(error, -EPERM, "%s was not permitted%s%s: run as root, or grant CAP_BPF and "
-				    "CAP_PERFMON (kernels before 5.11 also count BPF maps against the locked memory "
-				    "limit: ulimit -l unlimited); a container's seccomp profile may forbid bpf(2)",
+		return tl_error_set(error, -EPERM,
+				    "%s was not permitted%s%s: run as root, or grant CAP_BPF and "
+				    "CAP_PERFMON (kernels before 5.11 also count BPF maps against "
+				    "the locked memory "
+				    "limit: ulimit -l unlimited); a container's seccomp profile "
+				    "may forbid bpf(2)",
 				    what, *log ? ": " : "", log);
-	return tl_error_set(error, r, "%s failed: %s%s%s", what, strerror(-r), *log ? ": " : "", log);
+	return tl_error_set(error, r, "%s failed: %s%s%s", what, strerror(-r), *log ? ": " : "",
+			    log);
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The forwarder: one thread that reads the local log, makes messages and hands them to librdkafka.
  *
- * Every message in flight has a slot in a ring, in log order, with the position behind its entry. A delivery report marks the slot;
- * the acknowledged position is that of the last slot before the first unmarked one, and only that is told to the log.
- * The ring is larger than librdkafka's queue may be, so a full queue is what stops the reading.
+ * Every message in flight has a slot in a ring, in log order, with the position behind its entry. A
+ * delivery report marks the slot; the acknowledged position is that of the last slot before the
+ * first unmarked one, and only that is told to the log. The ring is larger than librdkafka's queue
+ * may be, so a full queue is what stops the reading.
  *
- * Any message that fails makes the producer useless (gapless: nothing may overtake what failed, or the stream worker, which drops
- * positions at or below its mark, would drop it when it comes again). Then: destroy, wait, look after broker and topics, make
- * a new one, read again from the acknowledged position. What the broker finds too large is tried once more alone, and then
- * left out and counted, because it would block everything behind it for ever.
+ * Any message that fails makes the producer useless (gapless: nothing may overtake what failed, or
+ * the stream worker, which drops positions at or below its mark, would drop it when it comes
+ * again). Then: destroy, wait, look after broker and topics, make a new one, read again from the
+ * acknowledged position. What the broker finds too large is tried once more alone, and then left
+ * out and counted, because it would block everything behind it for ever.
  *
- * Thread: all but tl_forward_start, _stop and _usage run in the forwarder's own; usage is atomics and one lock. */
+ * Thread: all but tl_forward_start, _stop and _usage run in the forwarder's own; usage is atomics
+ * and one lock. */
 #include <malloc.h>
 #include <time.h>
 
@@ -18,13 +21,14 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/msg.h"
 
-#define BURST 256u             /* entries between two looks at the delivery reports */
-/* Messages in flight: few enough to stay in the CPU's caches (half the cost of a message at 100,000), more when the broker is far. */
+#define BURST 256u /* entries between two looks at the delivery reports */
+/* Messages in flight: few enough to stay in the CPU's caches (half the cost of a message at
+ * 100,000), more when the broker is far. */
 #define WINDOW_MIN 4096u
 #define WINDOW_MAX (TL_FORWARD_SLOTS / 2)
 #define WINDOW_WAIT_NS (4 * TL_MS)
 #define COMMIT_NS (100 * TL_MS)
-#define BUSY_WAIT_MS 5u        /* for new entries while reports are due */
+#define BUSY_WAIT_MS 5u /* for new entries while reports are due */
 #define IDLE_WAIT_MS 200u
 #define BACKOFF_MAX_NS (30 * TL_SEC)
 
@@ -34,7 +38,8 @@ static int rewind_log(struct tl_forward *f, struct tl_error *error)
 	uint64_t from = f->acked ? f->acked : TL_LOG_RESUME;
 	struct tl_log_reader *reader;
 	uint64_t skipped = 0;
-	int r = tl_log_reader_open(f->options.log_dir, f->options.consumer, from, 0, &reader, &skipped, error);
+	int r = tl_log_reader_open(f->options.log_dir, f->options.consumer, from, 0, &reader,
+				   &skipped, error);
 
 	if (r < 0)
 		return r;
@@ -50,7 +55,8 @@ static int rewind_log(struct tl_forward *f, struct tl_error *error)
 	return 0;
 }
 
-/* What passes by itself or by somebody's hand: our place in the log needs a file, and a full disk has no room for it. */
+/* What passes by itself or by somebody's hand: our place in the log needs a file, and a full disk
+ * has no room for it. */
 static bool is_passing(int r)
 {
 	return r == -ENOSPC || r == -EDQUOT || r == -ENOMEM || r == -EMFILE || r == -ENFILE;
@@ -87,7 +93,8 @@ static int restart(struct tl_forward *f, struct tl_error *error)
 
 /* --- entries to messages --- */
 
-/* Moves the acknowledged position over all marked slots; tells the log now and then, and whenever `now`. */
+/* Moves the acknowledged position over all marked slots; tells the log now and then, and whenever
+ * `now`. */
 static bool advance(struct tl_forward *f, bool now)
 {
 	uint64_t from = f->head, acked = f->acked;
@@ -125,8 +132,10 @@ static void drop_too_large(struct tl_forward *f, const struct tl_log_item *item)
 	f->skip_at = 0;
 }
 
-/* Takes the slot first: the report may come at any later poll. Returns false when librdkafka's queue is full or useless. */
-static bool send_one(struct tl_forward *f, const struct tl_log_item *item, const struct tl_message *message)
+/* Takes the slot first: the report may come at any later poll. Returns false when librdkafka's
+ * queue is full or useless. */
+static bool send_one(struct tl_forward *f, const struct tl_log_item *item,
+		     const struct tl_message *message)
 {
 	while (!f->failed && !f->stop_now) {
 		rd_kafka_resp_err_t err;
@@ -151,7 +160,8 @@ static bool send_one(struct tl_forward *f, const struct tl_log_item *item, const
 	return false;
 }
 
-/* Reads and produces up to BURST entries. Returns their number, 0 none now, -ENODATA the end, or an error of the log. */
+/* Reads and produces up to BURST entries. Returns their number, 0 none now, -ENODATA the end, or an
+ * error of the log. */
 static int pump(struct tl_forward *f, struct tl_error *error)
 {
 	int n = 0;
@@ -166,7 +176,8 @@ static int pump(struct tl_forward *f, struct tl_error *error)
 		n++;
 		r = tl_entry_message(f->codec, tl_log_reader_id(f->reader), &item, &message);
 		if (r < 0)
-			drop(f, &item, r == -ENOENT ? "its resource is not known" : "it is malformed");
+			drop(f, &item,
+			     r == -ENOENT ? "its resource is not known" : "it is malformed");
 		else if (r > 0 && f->skip_at == item.next)
 			drop_too_large(f, &item);
 		else if (r > 0 && !send_one(f, &item, &message)) {
@@ -198,12 +209,13 @@ static int replace_producer(struct tl_forward *f, struct tl_error *error)
 {
 	char why[256] = "";
 	rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(f->rk, why, sizeof(why));
-	struct tl_error told = { 0 };
+	struct tl_error told = {0};
 
 	advance(f, true);
 	f->left = 0;
 	tl_forward_add(&f->retries, f->tail - f->head);
-	tl_kafka_fail(&told, f->rk, f->failed, fatal ? why : NULL, "a new Kafka producer is made, %llu messages are sent again",
+	tl_kafka_fail(&told, f->rk, f->failed, fatal ? why : NULL,
+		      "a new Kafka producer is made, %llu messages are sent again",
 		      (unsigned long long)(f->tail - f->head));
 	tl_forward_set_last_error(f, told.message);
 	tl_msg(TL_WARNING, "%s", told.message);
@@ -224,8 +236,8 @@ static int end_careful(struct tl_forward *f, struct tl_error *error)
 	return restart(f, error);
 }
 
-/* Takes the reports that are there. With the window full it waits for one, and a wait that was long means that the window, not
- * our own speed, is what limits. Caught up, it is small again. */
+/* Takes the reports that are there. With the window full it waits for one, and a wait that was long
+ * means that the window, not our own speed, is what limits. Caught up, it is small again. */
 static void serve_reports(struct tl_forward *f)
 {
 	uint64_t from;
@@ -273,7 +285,7 @@ static int round_trip(struct tl_forward *f, struct tl_error *error)
 
 static uint64_t count_left(struct tl_forward *f)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	struct tl_log_item item;
 	uint64_t n = f->left + f->tail - f->head;
 
@@ -285,7 +297,7 @@ static uint64_t count_left(struct tl_forward *f)
 static void *run(void *arg)
 {
 	struct tl_forward *f = arg;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int r = restart(f, &error);
 
 	while (r >= 0 && !f->stop_now) {
@@ -294,7 +306,8 @@ static void *run(void *arg)
 			break;
 	}
 	if (r < 0 && r != -EINTR && r != -ENOENT) {
-		tl_msg(TL_ERROR, "lines are not sent to Kafka any more, restart the agent: %s", error.message);
+		tl_msg(TL_ERROR, "lines are not sent to Kafka any more, restart the agent: %s",
+		       error.message);
 		tl_forward_tell_away(f, error.message);
 	}
 	if (f->rk && f->reader)
@@ -319,8 +332,9 @@ static void release(struct tl_forward *f)
 }
 TL_DEFINE_CLEANUP(struct tl_forward *, release);
 
-/* librdkafka makes a buffer of up to 1 MB for each request. Given back to the kernel each time, they cost page faults that are a
- * quarter of all the CPU a line takes; kept, they cost some MB. Process-wide, once. */
+/* librdkafka makes a buffer of up to 1 MB for each request. Given back to the kernel each time,
+ * they cost page faults that are a quarter of all the CPU a line takes; kept, they cost some MB.
+ * Process-wide, once. */
 static void keep_memory(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
@@ -328,7 +342,8 @@ static void keep_memory(void)
 	mallopt(M_TOP_PAD, 1 << 20);
 }
 
-int tl_forward_start(const struct tl_forward_options *options, struct tl_forward **ret_forward, struct tl_error *error)
+int tl_forward_start(const struct tl_forward_options *options, struct tl_forward **ret_forward,
+		     struct tl_error *error)
 {
 	_cleanup_(releasep) struct tl_forward *f = calloc(1, sizeof(*f));
 	int r;
@@ -383,7 +398,8 @@ void tl_forward_usage(struct tl_forward *forward, struct tl_forward_usage *ret)
 {
 	ret->records = __atomic_load_n(&forward->records, __ATOMIC_RELAXED);
 	ret->bytes = __atomic_load_n(&forward->bytes, __ATOMIC_RELAXED);
-	ret->in_flight = __atomic_load_n(&forward->tail, __ATOMIC_RELAXED) - __atomic_load_n(&forward->head, __ATOMIC_RELAXED);
+	ret->in_flight = __atomic_load_n(&forward->tail, __ATOMIC_RELAXED) -
+			 __atomic_load_n(&forward->head, __ATOMIC_RELAXED);
 	ret->retries = __atomic_load_n(&forward->retries, __ATOMIC_RELAXED);
 	ret->failures = __atomic_load_n(&forward->failures, __ATOMIC_RELAXED);
 	ret->dropped = __atomic_load_n(&forward->dropped, __ATOMIC_RELAXED);

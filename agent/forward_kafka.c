@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The forwarder's producer. Gapless: once a message has failed for good, everything behind it fails too, so that nothing
- * overtakes it. The reports come in through rd_kafka_poll, in the forwarder's thread. */
+/* The forwarder's producer. Gapless: once a message has failed for good, everything behind it fails
+ * too, so that nothing overtakes it. The reports come in through rd_kafka_poll, in the forwarder's
+ * thread. */
 #include "agent/forward_internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/msg.h"
@@ -45,7 +46,7 @@ static bool broker_answers(struct tl_forward *f)
 void tl_forward_watch(struct tl_forward *f, bool progress)
 {
 	char why[256];
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	rd_kafka_resp_err_t err;
 
 	if (progress && f->away)
@@ -62,7 +63,8 @@ void tl_forward_watch(struct tl_forward *f, bool progress)
 		tl_kafka_watch_reset(&f->watch);
 		return;
 	}
-	tl_kafka_fail(&error, f->rk, err, why, "Kafka at %s cannot be used", f->options.kafka->brokers);
+	tl_kafka_fail(&error, f->rk, err, why, "Kafka at %s cannot be used",
+		      f->options.kafka->brokers);
 	tl_forward_tell_away(f, error.message);
 }
 
@@ -90,16 +92,18 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 
 static int make_conf(struct tl_forward *f, rd_kafka_conf_t **ret_conf, struct tl_error *error)
 {
-	static const struct tl_kafka_property fixed[] = { TL_KAFKA_PRODUCER_FIXED,
-							  { "enable.gapless.guarantee", "true" },
-							  { "message.timeout.ms", "0" },
-							  { NULL, NULL } };
-	static const struct tl_kafka_property defaults[] = { TL_KAFKA_PRODUCER_DEFAULTS, { NULL, NULL } };
+	static const struct tl_kafka_property fixed[] = {TL_KAFKA_PRODUCER_FIXED,
+							 {"enable.gapless.guarantee", "true"},
+							 {"message.timeout.ms", "0"},
+							 {NULL, NULL}};
+	static const struct tl_kafka_property defaults[] = {TL_KAFKA_PRODUCER_DEFAULTS,
+							    {NULL, NULL}};
 	int r = tl_kafka_conf_new(f->options.kafka, defaults, fixed, &f->watch, ret_conf, error);
 
 	if (r < 0)
 		return r;
-	/* The broker's limit is for a batch: whoever was refused in company gets another chance alone. */
+	/* The broker's limit is for a batch: whoever was refused in company gets another chance
+	 * alone. */
 	f->careful = f->too_large_at != 0;
 	if (f->careful)
 		rd_kafka_conf_set(*ret_conf, "batch.num.messages", "1", NULL, 0);
@@ -114,13 +118,14 @@ void tl_forward_close_producer(struct tl_forward *f)
 			rd_kafka_topic_destroy(TAKE_PTR(f->topics[i]));
 	if (!f->rk)
 		return;
-	rd_kafka_purge(f->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	rd_kafka_purge(f->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+				      RD_KAFKA_PURGE_F_NON_BLOCKING);
 	rd_kafka_destroy(TAKE_PTR(f->rk));
 }
 
 int tl_forward_open_producer(struct tl_forward *f, struct tl_error *error)
 {
-	static const int topics[] = { TL_TOPIC_RAW, TL_TOPIC_HTTP };
+	static const int topics[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
 	rd_kafka_conf_t *conf;
 	char name[250];
 	int r = make_conf(f, &conf, error);
@@ -132,7 +137,9 @@ int tl_forward_open_producer(struct tl_forward *f, struct tl_error *error)
 		r = tl_kafka_topic_name(f->options.kafka, topics[i], name);
 		f->topics[i] = r < 0 ? NULL : rd_kafka_topic_new(f->rk, name, NULL);
 		if (!f->topics[i])
-			return tl_error_set(error, -EINVAL, "Kafka allows no topic of the name that --topic-prefix gives");
+			return tl_error_set(
+				error, -EINVAL,
+				"Kafka allows no topic of the name that --topic-prefix gives");
 	}
 	return 0;
 }
@@ -140,24 +147,27 @@ int tl_forward_open_producer(struct tl_forward *f, struct tl_error *error)
 /* Waits for broker and topics for as long as it takes. */
 int tl_forward_await_kafka(struct tl_forward *f)
 {
-	static const int topics[] = { TL_TOPIC_RAW, TL_TOPIC_HTTP };
+	static const int topics[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
 
 	while (!f->stop_now) {
-		struct tl_error error = { 0 };
-		int r = tl_kafka_prepare(f->options.kafka, topics, ARRAY_SIZE(topics), 2000, true, &f->stop_now, &error);
+		struct tl_error error = {0};
+		int r = tl_kafka_prepare(f->options.kafka, topics, ARRAY_SIZE(topics), 2000, true,
+					 &f->stop_now, &error);
 
 		if (r == 0)
 			return 0;
 		if (r != -EINTR)
 			tl_forward_tell_away(f, error.message);
-		/* Refused at once (a password, an ACL): ask again now and then, somebody may be mending it. */
+		/* Refused at once (a password, an ACL): ask again now and then, somebody may be
+		 * mending it. */
 		for (int i = 0; r != -ECONNREFUSED && i < 50 && !f->stop_now; i++)
 			usleep(100000);
 	}
 	return -EINTR;
 }
 
-/* Finds contiguous room for `len` bytes behind the newest value. Returns the end to be, 0 none before reports come. */
+/* Finds contiguous room for `len` bytes behind the newest value. Returns the end to be, 0 none
+ * before reports come. */
 static uint64_t find_room(const struct tl_forward *f, size_t len)
 {
 	uint64_t from = f->value_tail, left = TL_FORWARD_VALUES - from % TL_FORWARD_VALUES;
@@ -178,16 +188,18 @@ rd_kafka_resp_err_t tl_forward_produce(struct tl_forward *f, const struct tl_mes
 	if (!copy && !end)
 		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
 	if (!copy)
-		value = memcpy(f->values + (end - m->value.len) % TL_FORWARD_VALUES, value, m->value.len);
+		value = memcpy(f->values + (end - m->value.len) % TL_FORWARD_VALUES, value,
+			       m->value.len);
 	headers = rd_kafka_headers_new(m->n_headers);
 	for (uint32_t i = 0; i < m->n_headers; i++)
 		rd_kafka_header_add(headers, m->headers[i].key.data, (ssize_t)m->headers[i].key.len,
 				    m->headers[i].value.data, (ssize_t)m->headers[i].value.len);
 	err = rd_kafka_producev(f->rk, RD_KAFKA_V_RKT(f->topics[m->topic == TL_TOPIC_HTTP]),
 				RD_KAFKA_V_MSGFLAGS(copy ? RD_KAFKA_MSG_F_COPY : 0),
-				RD_KAFKA_V_VALUE((void *)value, m->value.len), RD_KAFKA_V_KEY(m->key.data, m->key.len),
-				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)f->tail), RD_KAFKA_V_HEADERS(headers),
-				RD_KAFKA_V_END);
+				RD_KAFKA_V_VALUE((void *)value, m->value.len),
+				RD_KAFKA_V_KEY(m->key.data, m->key.len),
+				RD_KAFKA_V_OPAQUE((void *)(uintptr_t)f->tail),
+				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
 	if (err) {
 		rd_kafka_headers_destroy(headers);
 		return err;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agent is two processes. The *inspector* has the privileges: it loads and attaches, changes BPF maps, and reads other
- * users' /proc. It never parses captured bytes and never speaks to the network. The *worker* (CapEff 0, no_new_privs, not
- * dumpable) does everything else and asks the inspector by these calls over a SOCK_SEQPACKET pair: one request, one
- * reply, in order; each is bounded to TL_INSPECT_MAX bytes. The inspector checks every request's length and type, acts only
- * on processes that are selected, and ends when the worker's end closes; the worker ends when the inspector's does. */
+/* The agent is two processes. The *inspector* has the privileges: it loads and attaches, changes
+ * BPF maps, and reads other users' /proc. It never parses captured bytes and never speaks to the
+ * network. The *worker* (CapEff 0, no_new_privs, not dumpable) does everything else and asks the
+ * inspector by these calls over a SOCK_SEQPACKET pair: one request, one reply, in order; each is
+ * bounded to TL_INSPECT_MAX bytes. The inspector checks every request's length and type, acts only
+ * on processes that are selected, and ends when the worker's end closes; the worker ends when the
+ * inspector's does. */
 #ifndef TL_AGENT_INSPECTOR_H
 #define TL_AGENT_INSPECTOR_H
 
@@ -13,38 +15,50 @@
 
 #define TL_INSPECT_MAX 65536
 
-/* What to select, from flags and configuration. All lists may be empty; a process that matches any is selected. */
+/* What to select, from flags and configuration. All lists may be empty; a process that matches any
+ * is selected. */
 struct tl_selectors {
-	const uint32_t *pids;            size_t n_pids;
-	const char *const *comms;        size_t n_comms;     /* glob on comm */
-	const char *const *exes;         size_t n_exes;      /* glob on the executable's path */
-	const char *const *cgroups;      size_t n_cgroups;   /* glob on the cgroup path */
-	const char *const *containers;   size_t n_containers;/* prefix of a container id (12+ hex) in the cgroup path */
-	const char *const *units;        size_t n_units;     /* systemd unit, "nginx.service" */
-	const char *const *exclude_comms; size_t n_exclude_comms; /* never, whatever else matches */
+	const uint32_t *pids;
+	size_t n_pids;
+	const char *const *comms;
+	size_t n_comms; /* glob on comm */
+	const char *const *exes;
+	size_t n_exes; /* glob on the executable's path */
+	const char *const *cgroups;
+	size_t n_cgroups; /* glob on the cgroup path */
+	const char *const *containers;
+	size_t n_containers; /* prefix of a container id (12+ hex) in the cgroup path */
+	const char *const *units;
+	size_t n_units; /* systemd unit, "nginx.service" */
+	const char *const *exclude_comms;
+	size_t n_exclude_comms; /* never, whatever else matches */
 	bool all;
 	bool follow_fork;
 };
 
 /* --- inspector side --- */
 
-/* Serves requests on `fd` until the worker closes it or a stop is asked for; scans /proc for matching processes at start, on
- * request and every `scan_ms`. Denies `denied` (this system's own processes) first. Returns 0 or an error. */
+/* Serves requests on `fd` until the worker closes it or a stop is asked for; scans /proc for
+ * matching processes at start, on request and every `scan_ms`. Denies `denied` (this system's own
+ * processes) first. Returns 0 or an error. */
 struct tl_inspector_options {
-	struct tl_capture *capture;       /* borrowed */
+	struct tl_capture *capture; /* borrowed */
 	const struct tl_selectors *selectors;
-	const pid_t *denied; size_t n_denied;
-	unsigned scan_ms;                 /* 0: only at start and on request */
-	const volatile int *stop;         /* NULL, or ends the service within a second of becoming non-zero */
+	const pid_t *denied;
+	size_t n_denied;
+	unsigned scan_ms; /* 0: only at start and on request */
+	const volatile int
+		*stop; /* NULL, or ends the service within a second of becoming non-zero */
 };
 int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struct tl_error *error);
 
-/* Drops to no capabilities at all (effective, permitted, inheritable, ambient, bounding), no_new_privs, PR_SET_DUMPABLE 0, dies
- * with its parent (SIGTERM). Call in the worker after fork, and after tl_ring_open:
- * mapping perf buffers takes CAP_IPC_LOCK. Returns 0 or -errno. */
+/* Drops to no capabilities at all (effective, permitted, inheritable, ambient, bounding),
+ * no_new_privs, PR_SET_DUMPABLE 0, dies with its parent (SIGTERM). Call in the worker after fork,
+ * and after tl_ring_open: mapping perf buffers takes CAP_IPC_LOCK. Returns 0 or -errno. */
 int tl_drop_privileges(struct tl_error *error);
 
-/* Checks that the process may load BPF; `error` names the missing capability and how to grant it, and the lockdown mode. */
+/* Checks that the process may load BPF; `error` names the missing capability and how to grant it,
+ * and the lockdown mode. */
 int tl_check_privileges(struct tl_error *error);
 
 /* Whether CAP_IPC_LOCK is there: without it perf buffers are limited in size. */
@@ -54,22 +68,25 @@ bool tl_may_lock_memory(void);
 
 struct tl_proc_info {
 	uint32_t tgid, ppid, uid;
-	uint64_t start_ns;        /* start_boottime as events carry it, to the clock tick (10 ms) that /proc shows */
-	uint32_t vpid;            /* pid in its innermost namespace */
+	uint64_t start_ns; /* start_boottime as events carry it, to the clock tick (10 ms) that
+			      /proc shows */
+	uint32_t vpid;	   /* pid in its innermost namespace */
 	char comm[16];
-	char exe[512];            /* readlink; " (deleted)" kept off */
-	char cmdline[1024];       /* NULs as spaces, cut */
-	char cgroup[512];         /* the most telling line's path */
-	char container_id[72];    /* 64 hex or empty */
+	char exe[512];	       /* readlink; " (deleted)" kept off */
+	char cmdline[1024];    /* NULs as spaces, cut */
+	char cgroup[512];      /* the most telling line's path */
+	char container_id[72]; /* 64 hex or empty */
 	uint64_t cgroup_id;
 };
 
-/* Errors: -ESRCH it is gone; -EPERM it is not selected. With `ret_exe_fd` not NULL also passes /proc/PID/exe opened for
- * reading (owned by the caller, -1 when it could not be opened): the worker parses executables, not the inspector. */
+/* Errors: -ESRCH it is gone; -EPERM it is not selected. With `ret_exe_fd` not NULL also passes
+ * /proc/PID/exe opened for reading (owned by the caller, -1 when it could not be opened): the
+ * worker parses executables, not the inspector. */
 int tl_inspect_process(int fd, uint32_t tgid, struct tl_proc_info *ret_info, int *ret_exe_fd);
 
-/* Whether the read end of the pipe behind `file` (seen in `tgid` as `pipe_fd`) is held by a selected process other than the
- * writers: 1 yes, 0 no. Such a pipe is plumbing (`app | tee`), not a log. */
+/* Whether the read end of the pipe behind `file` (seen in `tgid` as `pipe_fd`) is held by a
+ * selected process other than the writers: 1 yes, 0 no. Such a pipe is plumbing (`app | tee`), not
+ * a log. */
 int tl_inspect_pipe_reader(int fd, uint32_t tgid, const struct tl_file_id *file);
 
 int tl_inspect_decide(int fd, const struct tl_file_id *file, enum tl_verdict verdict);
@@ -77,14 +94,15 @@ int tl_inspect_ignore_sock(int fd, const struct tl_sock_key *sock);
 int tl_inspect_set_unit(int fd, uint32_t tgid, uint64_t start_ns, const struct tl_proc *unit);
 int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *ret_last);
 int tl_inspect_stats(int fd, struct tl_stats *ret_stats);
-/* Scans /proc now, so that a process that just appeared is selected. Returns how many are selected. */
+/* Scans /proc now, so that a process that just appeared is selected. Returns how many are selected.
+ */
 int tl_inspect_scan(int fd);
 
 /* One stream's counters. Errors: -ENOENT. */
 int tl_inspect_stream(int fd, const struct tl_file_id *file, struct tl_stream *ret);
 
-/* All streams of the kernel's map, in pieces: start with *cursor = 0; fills up to `max` rows; returns their number, 0 at the
- * end. Rows are those present when cursor was 0. */
+/* All streams of the kernel's map, in pieces: start with *cursor = 0; fills up to `max` rows;
+ * returns their number, 0 at the end. Rows are those present when cursor was 0. */
 struct tl_stream_row {
 	struct tl_file_id file;
 	struct tl_stream stream;

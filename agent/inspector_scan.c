@@ -254,7 +254,8 @@ int tl_scan_run(struct tl_scan *scan, bool thorough)
 	scan->thorough = thorough;
 	scan->n_selected = 0;
 	r = tl_procfs_each(scan->proc, look, scan);
-	/* Again: a child may have been forked before its parent was selected and listed by nobody. */
+	/* Again: a child may have been forked before its parent was selected and listed by nobody.
+	 */
 	if (r >= 0 && scan->round == 1 && scan->options->selectors->n_pids) {
 		scan->n_selected = 0;
 		r = tl_procfs_each(scan->proc, look, scan);

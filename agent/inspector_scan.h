@@ -3,11 +3,11 @@
  * Private to the inspector. One thread.
  *
  * Children of selected processes are followed by the kernel; a scan is for the others: those that
- * start later, change their name by exec, or are moved to another control group. The first scan also
- * selects the descendants that the processes given by number have already, when forks are followed. A process is
- * looked at in each of its first scans (that is when such things happen) and then in every
- * TL_SCAN_STRIDE-th one, so that a host with thousands of processes costs little more than the
- * listing of /proc. */
+ * start later, change their name by exec, or are moved to another control group. The first scan
+ * also selects the descendants that the processes given by number have already, when forks are
+ * followed. A process is looked at in each of its first scans (that is when such things happen) and
+ * then in every TL_SCAN_STRIDE-th one, so that a host with thousands of processes costs little more
+ * than the listing of /proc. */
 #ifndef TL_AGENT_INSPECTOR_SCAN_H
 #define TL_AGENT_INSPECTOR_SCAN_H
 

@@ -24,7 +24,8 @@ static void set_defaults(struct tl_lines_options *options)
 		options->join_ns = DEFAULT_JOIN_NS;
 }
 
-int tl_lines_new(const struct tl_lines_options *options, struct tl_lines **ret_lines, struct tl_error *error)
+int tl_lines_new(const struct tl_lines_options *options, struct tl_lines **ret_lines,
+		 struct tl_error *error)
 {
 	_cleanup_(tl_lines_freep) struct tl_lines *lines = calloc(1, sizeof(*lines));
 	size_t max;
@@ -35,11 +36,13 @@ int tl_lines_new(const struct tl_lines_options *options, struct tl_lines **ret_l
 	lines->options = *options;
 	set_defaults(&lines->options);
 	lines->next_id = 1;
-	r = tl_multiline_new(options->multiline, options->custom, options->n_custom, &lines->multiline, error);
+	r = tl_multiline_new(options->multiline, options->custom, options->n_custom,
+			     &lines->multiline, error);
 	if (r < 0)
 		return r;
 	lines->joins = tl_multiline_on(lines->multiline);
-	/* A call may open two more before the bound is applied. Idle groups are bounded by themselves. */
+	/* A call may open two more before the bound is applied. Idle groups are bounded by
+	 * themselves. */
 	max = (size_t)lines->options.max_open * 2 + 8192;
 	lines->streams = tl_map_new(sizeof(uint64_t), sizeof(void *), max);
 	lines->groups = tl_map_new(sizeof(struct tl_group_key), sizeof(void *), max);
@@ -144,7 +147,7 @@ void tl_lines_hole(struct tl_lines *lines, uint64_t stream)
 	if (!mark)
 		return;
 	mark->line.stream = stream;
-	mark->line.writer = mark->last = (struct tl_writer){ 0 };
+	mark->line.writer = mark->last = (struct tl_writer){0};
 	mark->line.time_ns = mark->line.end_ns = lines->now_ns;
 	mark->line.lost_gen = 0;
 	mark->line.stderr_ = false;
@@ -158,7 +161,8 @@ void tl_lines_exit(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns)
 {
 	if (lines->recovering)
 		tl_lines_settle(lines);
-	for (struct tl_group *group = tl_group_first(lines, tgid, start_ns); group; group = group->proc_next) {
+	for (struct tl_group *group = tl_group_first(lines, tgid, start_ns); group;
+	     group = group->proc_next) {
 		end_group(lines, group);
 		tl_group_unmix(lines, group);
 	}

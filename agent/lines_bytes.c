@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Assembly. A write first continues what it may continue: the line that a hole was before (whoever writes), else the
- * unterminated end of a full stdio buffer of its process, else its own unit's unterminated line; later chunks of a call only
- * the last. Then its bytes are cut at newlines, and what is left over waits in turn.
+/* Assembly. A write first continues what it may continue: the line that a hole was before (whoever
+ * writes), else the unterminated end of a full stdio buffer of its process, else its own unit's
+ * unterminated line; later chunks of a call only the last. Then its bytes are cut at newlines, and
+ * what is left over waits in turn.
  *
- * An unterminated line's bytes are what its extents cover, byte for byte; so bytes can move from one line to the next when
- * a line is split so that no UTF-8 sequence is cut. A CR is content until the LF behind it comes. */
+ * An unterminated line's bytes are what its extents cover, byte for byte; so bytes can move from
+ * one line to the next when a line is split so that no UTF-8 sequence is cut. A CR is content until
+ * the LF behind it comes. */
 #include "agent/lines_store.h"
 
 struct call {
@@ -25,7 +27,8 @@ static bool is_buffer_size(uint32_t size)
 }
 
 /* A call's first line: what waits of it, then `piece`, without the CR. */
-static struct tl_span first_line(struct tl_lines *lines, const struct tl_slot *before, struct tl_span piece)
+static struct tl_span first_line(struct tl_lines *lines, const struct tl_slot *before,
+				 struct tl_span piece)
 {
 	struct tl_buf *scratch = &lines->scratch;
 
@@ -42,14 +45,15 @@ static struct tl_span first_line(struct tl_lines *lines, const struct tl_slot *b
 	return piece;
 }
 
-/* Whether a line at `p` does not continue what is in `state`. The bytes of a call that goes on may end in mid-line: while that
- * may yet continue, the next chunk decides. */
-static bool records_behind(const struct tl_lines *lines, const struct call *call, uint8_t state, const char *p,
-			   const char *end)
+/* Whether a line at `p` does not continue what is in `state`. The bytes of a call that goes on may
+ * end in mid-line: while that may yet continue, the next chunk decides. */
+static bool records_behind(const struct tl_lines *lines, const struct call *call, uint8_t state,
+			   const char *p, const char *end)
 {
 	while (p < end) {
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
-		struct tl_span line = { p, (size_t)((lf ? lf : end) - p) }, rest = { lf ? lf + 1 : end, 0 };
+		struct tl_span line = {p, (size_t)((lf ? lf : end) - p)},
+			       rest = {lf ? lf + 1 : end, 0};
 
 		rest.len = (size_t)(end - rest.data);
 		if (!lf && call->more && !tl_multiline_ended(state))
@@ -63,11 +67,12 @@ static bool records_behind(const struct tl_lines *lines, const struct call *call
 	return false;
 }
 
-/* Whether the call is more than one record: lines that continue neither one another nor what waits of their unit. A logger
- * writes one record a call; several in one are a buffer's, and a buffer does not tell whose they are. CPython flushes at
- * the end of a print, so that its writes have no telling size. `shared`: they would join the process's block. */
-static bool has_records(struct tl_lines *lines, const struct call *call, const char *data, struct tl_slot *own,
-			bool shared)
+/* Whether the call is more than one record: lines that continue neither one another nor what waits
+ * of their unit. A logger writes one record a call; several in one are a buffer's, and a buffer
+ * does not tell whose they are. CPython flushes at the end of a print, so that its writes have no
+ * telling size. `shared`: they would join the process's block. */
+static bool has_records(struct tl_lines *lines, const struct call *call, const char *data,
+			struct tl_slot *own, bool shared)
 {
 	const struct tl_slot *before = call->first && call->group->full ? call->group->full : own;
 	const char *end = data + call->event->h.len, *lf = memchr(data, '\n', call->event->h.len);
@@ -83,8 +88,8 @@ static bool has_records(struct tl_lines *lines, const struct call *call, const c
 	block = tl_find_join(lines, call->group, shared ? 0 : call->key);
 	/* The block's last line is of an earlier chunk of this call. */
 	inside = !call->first && block && (!own || own->line.time_ns == block->line.end_ns);
-	line = first_line(lines, before, (struct tl_span){ data, (size_t)(lf - data) });
-	rest = (struct tl_span){ lf + 1, (size_t)(end - lf - 1) };
+	line = first_line(lines, before, (struct tl_span){data, (size_t)(lf - data)});
+	rest = (struct tl_span){lf + 1, (size_t)(end - lf - 1)};
 	state = block ? block->line.rule : 0;
 	if (!block || !tl_multiline_next(lines->multiline, &state, line, rest)) {
 		if (inside) {
@@ -96,9 +101,9 @@ static bool has_records(struct tl_lines *lines, const struct call *call, const c
 	return records_behind(lines, call, state, lf + 1, end);
 }
 
-/* Whose bytes these are, if a stdio buffer may have mixed several writers' lines: call->batched; whether the call looks like
- * the flush of one: call->buffered. Of a call of several chunks the end is not known yet: it counts as unterminated, because
- * a wrong id is worse than none. */
+/* Whose bytes these are, if a stdio buffer may have mixed several writers' lines: call->batched;
+ * whether the call looks like the flush of one: call->buffered. Of a call of several chunks the end
+ * is not known yet: it counts as unterminated, because a wrong id is worse than none. */
 static void judge(struct tl_lines *lines, struct call *call, const char *data, struct tl_slot *own)
 {
 	const struct tl_ev_log *event = call->event;
@@ -117,9 +122,12 @@ static void judge(struct tl_lines *lines, struct call *call, const char *data, s
 		batched = group->stream->mark || before & TL_LINE_BATCHED;
 	}
 	if (!batched)
-		records = has_records(lines, call, data, own, buffered || before & (TL_LINE_BUFFERED | TL_LINE_SHARED));
-	/* Once seen, a later write of a single line may be another thread's too. Go has no buffer unless its program makes one. */
-	if (records && (event->h.unit_kind == TL_UNIT_THREAD || event->call_len >= BUFFER_LEAST) && !group->mixed)
+		records = has_records(lines, call, data, own,
+				      buffered || before & (TL_LINE_BUFFERED | TL_LINE_SHARED));
+	/* Once seen, a later write of a single line may be another thread's too. Go has no buffer
+	 * unless its program makes one. */
+	if (records && (event->h.unit_kind == TL_UNIT_THREAD || event->call_len >= BUFFER_LEAST) &&
+	    !group->mixed)
 		tl_group_mix(lines, group, &call->writer);
 	if (records && event->call_len >= BUFFER_LEAST)
 		buffered = group->stream->batched = true;
@@ -139,7 +147,8 @@ static void set_first(const struct call *call, struct tl_slot *slot)
 }
 
 /* What the call's first byte continues, taken from where it waited; NULL for a new line. */
-static struct tl_slot *take_continued(struct tl_lines *lines, const struct call *call, struct tl_slot *own)
+static struct tl_slot *take_continued(struct tl_lines *lines, const struct call *call,
+				      struct tl_slot *own)
 {
 	struct tl_group *group = call->group;
 	struct tl_slot *slot = group->stream->mark;
@@ -188,11 +197,12 @@ static void touch(const struct call *call, struct tl_slot *slot)
 
 static unsigned char byte_at(const struct tl_line *line, const char *more, size_t i)
 {
-	return (unsigned char)(i < line->bytes.len ? line->bytes.data[i] : more[i - line->bytes.len]);
+	return (unsigned char)(i < line->bytes.len ? line->bytes.data[i]
+						   : more[i - line->bytes.len]);
 }
 
-/* Where to cut the line and what follows it (which together are longer than `max`): at `max`, or before the UTF-8 sequence
- * that goes over it. */
+/* Where to cut the line and what follows it (which together are longer than `max`): at `max`, or
+ * before the UTF-8 sequence that goes over it. */
 static size_t cut_at(const struct tl_line *line, const char *more, size_t max)
 {
 	if ((byte_at(line, more, max) & 0xc0) != 0x80)
@@ -221,7 +231,7 @@ static void move_tail(struct tl_line *line, size_t n, struct tl_line *to)
 		struct tl_extent *last = &line->extents[line->n_extents - 1];
 		uint64_t has = last->to - last->from, take = has < left ? has : left;
 
-		moved[n_moved++] = (struct tl_extent){ last->to - take, last->to };
+		moved[n_moved++] = (struct tl_extent){last->to - take, last->to};
 		last->to -= take;
 		left -= take;
 		if (last->from == last->to)
@@ -231,8 +241,10 @@ static void move_tail(struct tl_line *line, size_t n, struct tl_line *to)
 		(void)tl_extent_add(to, moved[n_moved].from, moved[n_moved].to);
 }
 
-/* Ends `slot` here as too long. Returns the line that goes on, with the last `tail` bytes of it; NULL without memory. */
-static struct tl_slot *split(struct tl_lines *lines, const struct call *call, struct tl_slot *slot, size_t tail)
+/* Ends `slot` here as too long. Returns the line that goes on, with the last `tail` bytes of it;
+ * NULL without memory. */
+static struct tl_slot *split(struct tl_lines *lines, const struct call *call, struct tl_slot *slot,
+			     size_t tail)
 {
 	struct tl_slot *next = begin(lines, call);
 
@@ -241,12 +253,13 @@ static struct tl_slot *split(struct tl_lines *lines, const struct call *call, st
 		if (tail) {
 			next->line.writer = slot->last;
 			next->line.time_ns = slot->line.end_ns;
-			next->line.flags = slot->line.flags & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+			next->line.flags = slot->line.flags &
+					   (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 			move_tail(&slot->line, tail, &next->line);
 		}
 	}
 	slot->line.flags |= TL_LINE_SPLIT;
-	tl_slot_complete(lines, slot, (struct tl_span){ 0 }, false);
+	tl_slot_complete(lines, slot, (struct tl_span){0}, false);
 	return next;
 }
 
@@ -254,8 +267,8 @@ static struct tl_slot *split(struct tl_lines *lines, const struct call *call, st
 
 struct piece {
 	const char *data;
-	size_t len;      /* of content */
-	size_t end;      /* bytes of the newline behind it: 0, 1, 2 */
+	size_t len; /* of content */
+	size_t end; /* bytes of the newline behind it: 0, 1, 2 */
 	uint64_t offset;
 };
 
@@ -270,14 +283,16 @@ static void put(struct tl_lines *lines, struct tl_slot *slot, const struct piece
 }
 
 /* Adds `piece` to `slot` (NULL: a new line). Returns the line that it ends in. */
-static struct tl_slot *add(struct tl_lines *lines, const struct call *call, struct tl_slot *slot, struct piece piece)
+static struct tl_slot *add(struct tl_lines *lines, const struct call *call, struct tl_slot *slot,
+			   struct piece piece)
 {
 	uint32_t max = lines->options.max_line;
 
 	if (slot) {
 		const struct tl_line *line = &slot->line;
 
-		if (line->n_extents == TL_EXTENTS_MAX && line->extents[TL_EXTENTS_MAX - 1].to != piece.offset)
+		if (line->n_extents == TL_EXTENTS_MAX &&
+		    line->extents[TL_EXTENTS_MAX - 1].to != piece.offset)
 			slot = split(lines, call, slot, 0);
 	} else {
 		slot = begin(lines, call);
@@ -287,7 +302,7 @@ static struct tl_slot *add(struct tl_lines *lines, const struct call *call, stru
 
 		if (cut > has) {
 			touch(call, slot);
-			put(lines, slot, &(struct piece){ piece.data, cut - has, 0, piece.offset });
+			put(lines, slot, &(struct piece){piece.data, cut - has, 0, piece.offset});
 			piece.data += cut - has;
 			piece.offset += cut - has;
 			piece.len -= cut - has;
@@ -324,13 +339,14 @@ static void park_open(struct tl_lines *lines, const struct call *call, struct tl
 		park = TL_PARK_FULL;
 		slot->stream->batched = true;
 		before = group->full;
-		/* Its writer was overtaken in mid-call; only that thread can go on with the older one. */
+		/* Its writer was overtaken in mid-call; only that thread can go on with the older
+		 * one. */
 		if (before) {
 			tl_slot_take(lines, before);
 			if (tl_find_open(lines, group, tl_writer_key(&before->last)) ||
 			    !tl_slot_park(lines, before, TL_PARK_OPEN)) {
 				before->line.flags |= TL_LINE_PARTIAL;
-				tl_slot_complete(lines, before, (struct tl_span){ 0 }, false);
+				tl_slot_complete(lines, before, (struct tl_span){0}, false);
 			}
 		}
 	} else {
@@ -341,18 +357,19 @@ static void park_open(struct tl_lines *lines, const struct call *call, struct tl
 	if (!tl_slot_park(lines, slot, park)) {
 		slot->line.flags |= TL_LINE_PARTIAL;
 		lines->usage.forced++;
-		tl_slot_complete(lines, slot, (struct tl_span){ 0 }, false);
+		tl_slot_complete(lines, slot, (struct tl_span){0}, false);
 	}
 }
 
-static void cut_lines(struct tl_lines *lines, const struct call *call, struct tl_slot *slot, const char *data,
-		      uint64_t offset)
+static void cut_lines(struct tl_lines *lines, const struct call *call, struct tl_slot *slot,
+		      const char *data, uint64_t offset)
 {
 	const char *p = data, *end = data + call->event->h.len;
 
 	while (p < end) {
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
-		struct piece piece = { p, (size_t)((lf ? lf : end) - p), lf != NULL, offset + (uint64_t)(p - data) };
+		struct piece piece = {p, (size_t)((lf ? lf : end) - p), lf != NULL,
+				      offset + (uint64_t)(p - data)};
 		bool only_lf = lf == p && slot;
 
 		if (lf && piece.len && lf[-1] == '\r') {
@@ -367,26 +384,28 @@ static void cut_lines(struct tl_lines *lines, const struct call *call, struct tl
 			continue;
 		if (only_lf)
 			cut_cr(&slot->line);
-		tl_slot_complete(lines, slot, (struct tl_span){ p, (size_t)(end - p) }, call->more);
+		tl_slot_complete(lines, slot, (struct tl_span){p, (size_t)(end - p)}, call->more);
 		slot = NULL;
 	}
-	/* A batched call that goes on is remembered by an empty line, so that a restart knows it too. */
+	/* A batched call that goes on is remembered by an empty line, so that a restart knows it
+	 * too. */
 	if (!slot && call->batched && call->more) {
 		slot = begin(lines, call);
 		if (slot)
-			slot->line.flags |= TL_LINE_BATCHED | (call->buffered ? TL_LINE_BUFFERED : 0);
+			slot->line.flags |=
+				TL_LINE_BATCHED | (call->buffered ? TL_LINE_BUFFERED : 0);
 	}
 	if (slot)
 		park_open(lines, call, slot);
 }
 
 /* Datagrams: the call is the line, without the newline at its end. */
-static void take_message(struct tl_lines *lines, const struct call *call, struct tl_slot *slot, const char *data,
-			 uint64_t offset)
+static void take_message(struct tl_lines *lines, const struct call *call, struct tl_slot *slot,
+			 const char *data, uint64_t offset)
 {
 	struct tl_line *line;
 
-	slot = add(lines, call, slot, (struct piece){ data, call->event->h.len, 0, offset });
+	slot = add(lines, call, slot, (struct piece){data, call->event->h.len, 0, offset});
 	if (!slot)
 		return;
 	if (call->more) {
@@ -400,7 +419,7 @@ static void take_message(struct tl_lines *lines, const struct call *call, struct
 	}
 	if (line->saved_len > line->bytes.len)
 		line->saved_len = line->bytes.len;
-	tl_slot_complete(lines, slot, (struct tl_span){ 0 }, false);
+	tl_slot_complete(lines, slot, (struct tl_span){0}, false);
 }
 
 static bool is_message_stream(const struct tl_stream_info *info)
@@ -413,13 +432,13 @@ static bool is_message_stream(const struct tl_stream_info *info)
 	return len < tail || strcmp(info->path + len - tail, stream_socket) != 0;
 }
 
-void tl_lines_bytes(struct tl_lines *lines, struct tl_stream_info *stream, const struct tl_ev_log *event,
-		    const char *data, uint64_t offset)
+void tl_lines_bytes(struct tl_lines *lines, struct tl_stream_info *stream,
+		    const struct tl_ev_log *event, const char *data, uint64_t offset)
 {
 	const struct tl_event *h = &event->h;
 	struct call call = {
 		.event = event,
-		.writer = { h->tgid, h->tid, h->start_ns, h->unit, h->unit_kind },
+		.writer = {h->tgid, h->tid, h->start_ns, h->unit, h->unit_kind},
 		.first = h->flags & TL_EVF_FIRST || event->call_off == 0,
 		.more = h->flags & TL_EVF_MORE,
 	};
@@ -442,7 +461,8 @@ void tl_lines_bytes(struct tl_lines *lines, struct tl_stream_info *stream, const
 	if (call.group->stream->messages) {
 		if (own && call.first)
 			tl_slot_end(lines, own);
-		take_message(lines, &call, take_continued(lines, &call, call.first ? NULL : own), data, offset);
+		take_message(lines, &call, take_continued(lines, &call, call.first ? NULL : own),
+			     data, offset);
 	} else {
 		judge(lines, &call, data, own);
 		cut_lines(lines, &call, take_continued(lines, &call, own), data, offset);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of a whole line. Blocks are kept per unit, or per process for lines out of shared buffers; a unit's lines come
- * out in its order, so whatever waits of it goes first. An ordinary line waits for nothing: what follows it in the same call
- * is looked at, not waited for. */
+/* What becomes of a whole line. Blocks are kept per unit, or per process for lines out of shared
+ * buffers; a unit's lines come out in its order, so whatever waits of it goes first. An ordinary
+ * line waits for nothing: what follows it in the same call is looked at, not waited for. */
 #include "agent/lines_store.h"
 
 bool tl_extent_add(struct tl_line *line, uint64_t from, uint64_t to)
@@ -12,7 +12,7 @@ bool tl_extent_add(struct tl_line *line, uint64_t from, uint64_t to)
 	}
 	if (line->n_extents == TL_EXTENTS_MAX)
 		return false;
-	line->extents[line->n_extents++] = (struct tl_extent){ from, to };
+	line->extents[line->n_extents++] = (struct tl_extent){from, to};
 	return true;
 }
 
@@ -39,7 +39,8 @@ static void release(struct tl_lines *lines, struct tl_slot *slot)
 	tl_slot_deliver(lines, slot);
 }
 
-static bool fits(const struct tl_lines *lines, const struct tl_line *block, const struct tl_line *line)
+static bool fits(const struct tl_lines *lines, const struct tl_line *block,
+		 const struct tl_line *line)
 {
 	/* One extent may merge with the block's last; not counted on. */
 	return block->bytes.len + 1 + line->bytes.len <= lines->options.max_line &&
@@ -57,7 +58,8 @@ static bool merge(struct tl_line *block, const struct tl_line *line)
 	tl_buf_add(&block->bytes, line->bytes.data, line->bytes.len);
 	for (uint32_t i = 0; i < line->n_extents; i++)
 		(void)tl_extent_add(block, line->extents[i].from, line->extents[i].to);
-	block->flags |= TL_LINE_JOINED | (line->flags & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED | TL_LINE_PARTIAL));
+	block->flags |= TL_LINE_JOINED | (line->flags & (TL_LINE_BATCHED | TL_LINE_BUFFERED |
+							 TL_LINE_SHARED | TL_LINE_PARTIAL));
 	if (tl_writer_key(&block->writer) != tl_writer_key(&line->writer))
 		block->flags |= TL_LINE_SHARED;
 	block->end_ns = line->end_ns;
@@ -73,8 +75,10 @@ static void wait_as_block(struct tl_lines *lines, struct tl_slot *slot, uint8_t 
 		tl_slot_deliver(lines, slot);
 }
 
-/* `slot` continues `block`. A block that is full is split there: the rest is a block in the same state. */
-static void continue_block(struct tl_lines *lines, struct tl_slot *block, struct tl_slot *slot, uint8_t state)
+/* `slot` continues `block`. A block that is full is split there: the rest is a block in the same
+ * state. */
+static void continue_block(struct tl_lines *lines, struct tl_slot *block, struct tl_slot *slot,
+			   uint8_t state)
 {
 	tl_slot_take(lines, block);
 	if (!fits(lines, &block->line, &slot->line) || !merge(&block->line, &slot->line)) {
@@ -88,7 +92,8 @@ static void continue_block(struct tl_lines *lines, struct tl_slot *block, struct
 	wait_as_block(lines, block, state);
 }
 
-/* The same unit's block at the other level (its own, or the process's) is before `slot` in order. */
+/* The same unit's block at the other level (its own, or the process's) is before `slot` in order.
+ */
 static void release_other(struct tl_lines *lines, struct tl_slot *slot, uint64_t key)
 {
 	uint64_t own = tl_writer_key(&slot->line.writer);
@@ -101,7 +106,8 @@ static void release_other(struct tl_lines *lines, struct tl_slot *slot, uint64_t
 void tl_slot_complete(struct tl_lines *lines, struct tl_slot *slot, struct tl_span rest, bool more)
 {
 	struct tl_span text = tl_buf_span(&slot->line.bytes);
-	bool alone = !lines->joins || slot->rest || slot->line.flags & TL_LINE_SPLIT || slot->stream->messages;
+	bool alone = !lines->joins || slot->rest || slot->line.flags & TL_LINE_SPLIT ||
+		     slot->stream->messages;
 	struct tl_slot *block = NULL;
 	uint8_t state;
 
@@ -143,6 +149,6 @@ void tl_slot_end(struct tl_lines *lines, struct tl_slot *slot)
 		tl_slot_deliver(lines, slot);
 	} else {
 		slot->line.flags |= TL_LINE_PARTIAL;
-		tl_slot_complete(lines, slot, (struct tl_span){ 0 }, false);
+		tl_slot_complete(lines, slot, (struct tl_span){0}, false);
 	}
 }

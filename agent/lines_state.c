@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What of the lines a restart needs. Everything that steers assembly is in the line itself: its stage, the block's state (rule),
- * who wrote last, and two bits that only the saved flags have. A mark is an open line without extents
- * and without a writer; that a group is mixed is one with a writer and SAVED_FULL.
+/* What of the lines a restart needs. Everything that steers assembly is in the line itself: its
+ * stage, the block's state (rule), who wrote last, and two bits that only the saved flags have. A
+ * mark is an open line without extents and without a writer; that a group is mixed is one with a
+ * writer and SAVED_FULL.
  *
- * Frames are read one after another; within a frame (and a checkpoint in front of it) a line may be told that an earlier
- * entry has ended already, or that a checkpoint holds more of: then the bytes behind `from_len` are put there again, and
- * bytes whose begin is unknown wait for the end that must follow. */
+ * Frames are read one after another; within a frame (and a checkpoint in front of it) a line may be
+ * told that an earlier entry has ended already, or that a checkpoint holds more of: then the bytes
+ * behind `from_len` are put there again, and bytes whose begin is unknown wait for the end that
+ * must follow. */
 #include "agent/lines_store.h"
 
 #include <errno.h>
@@ -14,7 +16,8 @@
 #define SAVED_FULL 0x40 /* parked TL_PARK_FULL; without extents: TL_PARK_MIXED */
 #define SAVED_REST 0x80 /* tl_slot.rest */
 
-static void save_line(struct tl_lines *lines, struct tl_frame *frame, struct tl_slot *slot, bool all)
+static void save_line(struct tl_lines *lines, struct tl_frame *frame, struct tl_slot *slot,
+		      bool all)
 {
 	struct tl_line *line = &slot->line;
 	size_t from = all || !line->saved ? 0 : line->saved_len;
@@ -31,7 +34,8 @@ static void save_line(struct tl_lines *lines, struct tl_frame *frame, struct tl_
 	state.from_len = from;
 	state.lost_gen = line->lost_gen;
 	state.stage = line->stage;
-	state.flags = (uint8_t)(line->flags | (is_full ? SAVED_FULL : 0) | (slot->rest ? SAVED_REST : 0));
+	state.flags =
+		(uint8_t)(line->flags | (is_full ? SAVED_FULL : 0) | (slot->rest ? SAVED_REST : 0));
 	state.rule = line->rule;
 	state.stderr_ = line->stderr_;
 	state.n_extents = line->n_extents;
@@ -60,7 +64,8 @@ void tl_lines_save(struct tl_lines *lines, struct tl_frame *frame, bool all)
 		return;
 	}
 	for (size_t i = 0; i < lines->ended.n; i++)
-		tl_frame_add(frame, TL_STATE_LINE_END, &lines->ended.ids[i], sizeof(lines->ended.ids[i]));
+		tl_frame_add(frame, TL_STATE_LINE_END, &lines->ended.ids[i],
+			     sizeof(lines->ended.ids[i]));
 	lines->ended.n = 0;
 	while (lines->dirty_first)
 		save_line(lines, frame, lines->dirty_first, false);
@@ -103,7 +108,7 @@ static void take_state(struct tl_slot *slot, const struct tl_state_line *state)
 	line->end_ns = state->end_ns;
 	line->lost_gen = state->lost_gen;
 	line->stage = state->stage;
-	line->flags = state->flags & (uint8_t)~(SAVED_FULL | SAVED_REST);
+	line->flags = state->flags & (uint8_t) ~(SAVED_FULL | SAVED_REST);
 	line->rule = state->rule;
 	line->stderr_ = state->stderr_;
 	line->n_extents = state->n_extents;
@@ -146,7 +151,8 @@ static int recover_line(struct tl_lines *lines, struct tl_span data)
 	memcpy(line->extents, data.data + sizeof(state), extents);
 	if (!slot->orphan) {
 		line->bytes.len = state.from_len;
-		if (tl_buf_add(&line->bytes, data.data + sizeof(state) + extents, state.n_bytes) < 0)
+		if (tl_buf_add(&line->bytes, data.data + sizeof(state) + extents, state.n_bytes) <
+		    0)
 			return -ENOMEM;
 	}
 	if (state.id >= lines->next_id)
@@ -198,8 +204,10 @@ static bool put_back(struct tl_lines *lines, struct tl_slot *slot)
 		return false;
 	slot->stream = tl_stream_lines_get(lines, line->stream);
 	if (slot->stream && park != TL_PARK_MARK)
-		slot->group = tl_group_get(lines, line->stream, line->writer.tgid, line->writer.start_ns);
-	if (!slot->stream || (!slot->group && park != TL_PARK_MARK) || !tl_slot_park(lines, slot, park))
+		slot->group =
+			tl_group_get(lines, line->stream, line->writer.tgid, line->writer.start_ns);
+	if (!slot->stream || (!slot->group && park != TL_PARK_MARK) ||
+	    !tl_slot_park(lines, slot, park))
 		return false;
 	if (park == TL_PARK_HELD && !tl_id_list_add(&lines->resume, line->id))
 		lines->state_lost = true;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slots come from a pool, so that an ordinary line costs no allocation. Groups and streams in which nothing waits are only a
- * cache: they are kept while there are few of them, the longest idle go first. */
+/* Slots come from a pool, so that an ordinary line costs no allocation. Groups and streams in which
+ * nothing waits are only a cache: they are kept while there are few of them, the longest idle go
+ * first. */
 #include "agent/lines_store.h"
 
 #include <stdlib.h>
 
-#define POOL_MAX 1024u        /* free slots kept */
-#define POOL_BYTES 16384u     /* a free slot's buffer larger than this is given back */
-#define IDLE_MAX 4096u        /* groups kept without need */
+#define POOL_MAX 1024u	  /* free slots kept */
+#define POOL_BYTES 16384u /* a free slot's buffer larger than this is given back */
+#define IDLE_MAX 4096u	  /* groups kept without need */
 
 struct waiting_key {
 	const struct tl_group *group;
@@ -182,7 +183,7 @@ static void group_unlink(struct tl_lines *lines, struct tl_slot *slot)
 
 struct tl_slot *tl_find_open(struct tl_lines *lines, struct tl_group *group, uint64_t key)
 {
-	const struct waiting_key waiting = { group, key };
+	const struct waiting_key waiting = {group, key};
 	const struct tl_waiting *found = group->first ? tl_map_get(lines->writers, &waiting) : NULL;
 
 	return found ? found->open : NULL;
@@ -190,7 +191,7 @@ struct tl_slot *tl_find_open(struct tl_lines *lines, struct tl_group *group, uin
 
 struct tl_slot *tl_find_join(struct tl_lines *lines, struct tl_group *group, uint64_t key)
 {
-	const struct waiting_key waiting = { group, key };
+	const struct waiting_key waiting = {group, key};
 	const struct tl_waiting *found;
 
 	if (!group->first)
@@ -201,10 +202,11 @@ struct tl_slot *tl_find_join(struct tl_lines *lines, struct tl_group *group, uin
 	return found ? found->join : NULL;
 }
 
-/* Where the parked slot is referred to by its group or stream: sets that to `to`. False when there is no room. */
+/* Where the parked slot is referred to by its group or stream: sets that to `to`. False when there
+ * is no room. */
 static bool file_slot(struct tl_lines *lines, struct tl_slot *slot, struct tl_slot *to)
 {
-	const struct waiting_key key = { slot->group, slot->key };
+	const struct waiting_key key = {slot->group, slot->key};
 	struct tl_waiting *waiting;
 
 	if (slot->park == TL_PARK_MARK) {
@@ -236,7 +238,8 @@ static bool file_slot(struct tl_lines *lines, struct tl_slot *slot, struct tl_sl
 
 static bool in_group(const struct tl_slot *slot)
 {
-	return slot->park == TL_PARK_OPEN || slot->park == TL_PARK_FULL || slot->park == TL_PARK_JOIN;
+	return slot->park == TL_PARK_OPEN || slot->park == TL_PARK_FULL ||
+	       slot->park == TL_PARK_JOIN;
 }
 
 static void set_stage(const struct tl_lines *lines, struct tl_slot *slot)
@@ -315,9 +318,10 @@ void tl_slot_take(struct tl_lines *lines, struct tl_slot *slot)
 
 /* --- groups and streams --- */
 
-static struct tl_group **proc_head(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns, bool make)
+static struct tl_group **proc_head(struct tl_lines *lines, uint32_t tgid, uint64_t start_ns,
+				   bool make)
 {
-	const struct proc_key key = { .start_ns = start_ns, .tgid = tgid };
+	const struct proc_key key = {.start_ns = start_ns, .tgid = tgid};
 
 	return make ? tl_map_put(lines->procs, &key, NULL) : tl_map_get(lines->procs, &key);
 }
@@ -356,7 +360,7 @@ void tl_stream_lines_drop(struct tl_lines *lines, struct tl_stream_lines *stream
 
 static void proc_unlink(struct tl_lines *lines, struct tl_group *group)
 {
-	const struct proc_key key = { .start_ns = group->key.start_ns, .tgid = group->key.tgid };
+	const struct proc_key key = {.start_ns = group->key.start_ns, .tgid = group->key.tgid};
 
 	if (group->proc_next)
 		group->proc_next->proc_prev = group->proc_prev;
@@ -443,12 +447,14 @@ static struct tl_group *group_new(struct tl_lines *lines, const struct tl_group_
 	return TAKE_PTR(group);
 }
 
-struct tl_group *tl_group_get(struct tl_lines *lines, uint64_t stream, uint32_t tgid, uint64_t start_ns)
+struct tl_group *tl_group_get(struct tl_lines *lines, uint64_t stream, uint32_t tgid,
+			      uint64_t start_ns)
 {
-	const struct tl_group_key key = { .stream = stream, .start_ns = start_ns, .tgid = tgid };
+	const struct tl_group_key key = {.stream = stream, .start_ns = start_ns, .tgid = tgid};
 	struct tl_group *group = lines->last_group, **at;
 
-	if (group && group->key.stream == stream && group->key.tgid == tgid && group->key.start_ns == start_ns)
+	if (group && group->key.stream == stream && group->key.tgid == tgid &&
+	    group->key.start_ns == start_ns)
 		return group;
 	at = tl_map_get(lines->groups, &key);
 	if (at) {

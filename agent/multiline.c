@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One small state machine per language, told apart by the state byte. Two kinds of doubt are settled by looking at the text
- * behind the line in the same call, where there is any: whether a blank line belongs to a trace that goes on, and whether a
- * second line of an exception's message is followed by its frames. With nothing to look at, a blank line behind a trace
- * is taken into it (it says nothing by itself), a message's second line is not. */
+/* One small state machine per language, told apart by the state byte. Two kinds of doubt are
+ * settled by looking at the text behind the line in the same call, where there is any: whether a
+ * blank line belongs to a trace that goes on, and whether a second line of an exception's message
+ * is followed by its frames. With nothing to look at, a blank line behind a trace is taken into it
+ * (it says nothing by itself), a message's second line is not. */
 #include "agent/multiline.h"
 
 #include <errno.h>
@@ -14,17 +15,24 @@
 #include "agent/multiline_text.h"
 #include "userspace/base/text.h"
 
-#define REGEX_WITHIN 4096     /* bytes of a line that a regex sees */
-#define REGEX_STEPS 100000    /* backtracks after which it counts as a match: the line stands alone */
-#define MESSAGE_LINES 16      /* lines of an exception's message at most */
-#define FRAGMENT_LEAST 4      /* bytes that tell a fragment from ordinary text */
+#define REGEX_WITHIN 4096  /* bytes of a line that a regex sees */
+#define REGEX_STEPS 100000 /* backtracks after which it counts as a match: the line stands alone   \
+			    */
+#define MESSAGE_LINES 16   /* lines of an exception's message at most */
+#define FRAGMENT_LEAST 4   /* bytes that tell a fragment from ordinary text */
 
 enum state {
 	NONE,
 	MAYBE, /* a line of level error: a trace may follow */
-	JAVA_HEAD, JAVA_TRACE,
-	PY_TRACE, PY_EXCEPTION, PY_BLANK, PY_CHAIN, PY_GROUP,
-	GO_TRACE, GO_END,
+	JAVA_HEAD,
+	JAVA_TRACE,
+	PY_TRACE,
+	PY_EXCEPTION,
+	PY_BLANK,
+	PY_CHAIN,
+	PY_GROUP,
+	GO_TRACE,
+	GO_END,
 	CUSTOM,
 };
 
@@ -63,24 +71,29 @@ static int compile(struct rule *rule, const char *text, struct tl_error *error)
 	int code;
 
 	if (!equals || equals == text)
-		return tl_error_set(error, -EINVAL, "multi-line rule \"%s\" is not of the form name=REGEX", text);
+		return tl_error_set(error, -EINVAL,
+				    "multi-line rule \"%s\" is not of the form name=REGEX", text);
 	rule->name = strndup(text, (size_t)(equals - text));
 	if (!rule->name)
 		return tl_error_set(error, -ENOMEM, "no memory for a multi-line rule");
-	rule->code = pcre2_compile((PCRE2_SPTR)(equals + 1), PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
+	rule->code =
+		pcre2_compile((PCRE2_SPTR)(equals + 1), PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
 	if (!rule->code) {
 		PCRE2_UCHAR why[160] = "";
 
 		pcre2_get_error_message(code, why, sizeof(why));
-		return tl_error_set(error, -EINVAL, "multi-line rule \"%s\": the regex is wrong at its byte %zu: %s",
-				    rule->name, (size_t)at, (const char *)why);
+		return tl_error_set(
+			error, -EINVAL,
+			"multi-line rule \"%s\": the regex is wrong at its byte %zu: %s",
+			rule->name, (size_t)at, (const char *)why);
 	}
 	/* Without a JIT the interpreter does it. */
 	(void)pcre2_jit_compile(rule->code, PCRE2_JIT_COMPLETE);
 	return 0;
 }
 
-static int compile_all(struct tl_multiline *multiline, const char *const *custom, size_t n, struct tl_error *error)
+static int compile_all(struct tl_multiline *multiline, const char *const *custom, size_t n,
+		       struct tl_error *error)
 {
 	multiline->rules = calloc(n ? n : 1, sizeof(*multiline->rules));
 	multiline->context = pcre2_match_context_create(NULL);
@@ -99,16 +112,20 @@ static int compile_all(struct tl_multiline *multiline, const char *const *custom
 	return 0;
 }
 
-static int unknown_rule(const struct tl_multiline *multiline, const char *name, struct tl_error *error)
+static int unknown_rule(const struct tl_multiline *multiline, const char *name,
+			struct tl_error *error)
 {
-	const char *names[64] = { "java", "python", "go", "auto", "off" }, *nearest;
+	const char *names[64] = {"java", "python", "go", "auto", "off"}, *nearest;
 	size_t n = 5;
 
 	for (size_t i = 0; i < multiline->n_rules && n < ARRAY_SIZE(names); i++)
 		names[n++] = multiline->rules[i].name;
 	nearest = tl_nearest(name, names, n);
-	return tl_error_set(error, -EINVAL, "there is no multi-line rule \"%s\"%s%s%s; there are java, python, go and custom ones",
-			    name, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+	return tl_error_set(error, -EINVAL,
+			    "there is no multi-line rule \"%s\"%s%s%s; there are java, python, go "
+			    "and custom ones",
+			    name, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			    nearest ? "\"?" : "");
 }
 
 static int use(struct tl_multiline *multiline, const char *name, struct tl_error *error)
@@ -145,10 +162,11 @@ static int use_list(struct tl_multiline *multiline, const char *rules, struct tl
 	return 0;
 }
 
-int tl_multiline_new(const char *rules, const char *const *custom, size_t n, struct tl_multiline **ret,
-		     struct tl_error *error)
+int tl_multiline_new(const char *rules, const char *const *custom, size_t n,
+		     struct tl_multiline **ret, struct tl_error *error)
 {
-	_cleanup_(tl_multiline_freep) struct tl_multiline *multiline = calloc(1, sizeof(*multiline));
+	_cleanup_(tl_multiline_freep) struct tl_multiline *multiline =
+		calloc(1, sizeof(*multiline));
 	int r;
 
 	if (!multiline)
@@ -189,8 +207,8 @@ static bool custom_begins(const struct tl_multiline *multiline, struct tl_span l
 
 		if (!multiline->rules[i].used)
 			continue;
-		r = pcre2_match(multiline->rules[i].code, (PCRE2_SPTR)(len ? line.data : ""), len, 0, 0, multiline->match,
-				multiline->context);
+		r = pcre2_match(multiline->rules[i].code, (PCRE2_SPTR)(len ? line.data : ""), len,
+				0, 0, multiline->match, multiline->context);
 		if (r != PCRE2_ERROR_NOMATCH)
 			return true;
 	}
@@ -213,7 +231,8 @@ static bool next_line(struct tl_span *rest, struct tl_span *ret_line)
 	return true;
 }
 
-/* Whether the next line in `rest` is a frame, with at most `lines` others before it that begin no record of their own. */
+/* Whether the next line in `rest` is a frame, with at most `lines` others before it that begin no
+ * record of their own. */
 static bool frame_follows(struct tl_span rest, unsigned lines)
 {
 	struct tl_span line;
@@ -260,7 +279,8 @@ uint8_t tl_multiline_start(const struct tl_multiline *multiline, struct tl_span 
 }
 
 /* Behind a line that is no trace itself. */
-static bool next_of_plain(const struct tl_multiline *multiline, uint8_t *state, struct tl_span line, struct tl_span rest)
+static bool next_of_plain(const struct tl_multiline *multiline, uint8_t *state, struct tl_span line,
+			  struct tl_span rest)
 {
 	if (multiline->java) {
 		enum tl_java_line kind = tl_text_java(line);
@@ -294,7 +314,8 @@ static bool next_of_java(uint8_t *state, struct tl_span line, struct tl_span res
 		return true;
 	}
 	/* Perhaps the message's next line. */
-	return *state == JAVA_HEAD && kind == TL_JAVA_NOT && !tl_text_is_error(line) && frame_follows(rest, MESSAGE_LINES);
+	return *state == JAVA_HEAD && kind == TL_JAVA_NOT && !tl_text_is_error(line) &&
+	       frame_follows(rest, MESSAGE_LINES);
 }
 
 static bool is_indented(struct tl_span line)
@@ -350,9 +371,10 @@ static bool next_of_go(uint8_t *state, struct tl_span line, struct tl_span rest)
 	return kind != TL_GO_NOT;
 }
 
-bool tl_multiline_next(const struct tl_multiline *multiline, uint8_t *state, struct tl_span line, struct tl_span rest)
+bool tl_multiline_next(const struct tl_multiline *multiline, uint8_t *state, struct tl_span line,
+		       struct tl_span rest)
 {
-	switch ((enum state)*state) {
+	switch ((enum state) * state) {
 	case NONE:
 	case MAYBE:
 		return next_of_plain(multiline, state, line, rest);
@@ -389,7 +411,8 @@ bool tl_multiline_peek(const struct tl_multiline *multiline, struct tl_span rest
 	if (next_line(&rest, &line))
 		return next_of_plain(multiline, &state, line, rest);
 	return (multiline->java && tl_text_java_may(rest, !more)) ||
-	       (multiline->python && (tl_text_may(rest, TL_SPAN_LIT("Traceback (most recent call last)"), least) ||
-				      tl_text_may(rest, TL_SPAN_LIT("  + Exception Group Traceback"), least))) ||
+	       (multiline->python &&
+		(tl_text_may(rest, TL_SPAN_LIT("Traceback (most recent call last)"), least) ||
+		 tl_text_may(rest, TL_SPAN_LIT("  + Exception Group Traceback"), least))) ||
 	       (multiline->go && tl_text_may(rest, TL_SPAN_LIT("goroutine "), least));
 }

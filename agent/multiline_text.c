@@ -23,7 +23,8 @@ static bool is_word(char c)
 /* True when `word` stands at `p`, ended by something else than a letter. */
 static bool word_at(const char *p, const char *end, const char *word, size_t len)
 {
-	return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 && (p + len == end || !is_word(p[len]));
+	return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 &&
+	       (p + len == end || !is_word(p[len]));
 }
 
 bool tl_text_is_error(struct tl_span line)
@@ -64,15 +65,17 @@ static bool ends_in(const char *from, const char *to, const char *suffix, size_t
 
 static bool is_throwable(const char *from, const char *to)
 {
-	return ENDS_IN(from, to, "Exception") || ENDS_IN(from, to, "Error") || ENDS_IN(from, to, "Throwable") ||
-	       ENDS_IN(from, to, "Failure") || ENDS_IN(from, to, "Fault") || ENDS_IN(from, to, "Death");
+	return ENDS_IN(from, to, "Exception") || ENDS_IN(from, to, "Error") ||
+	       ENDS_IN(from, to, "Throwable") || ENDS_IN(from, to, "Failure") ||
+	       ENDS_IN(from, to, "Fault") || ENDS_IN(from, to, "Death");
 }
 
-/* A dotted name at the begin of `line`. `*ret_last` is the first byte of its last part, the return value the byte
- * behind it, NULL when there is none. */
+/* A dotted name at the begin of `line`. `*ret_last` is the first byte of its last part, the return
+ * value the byte behind it, NULL when there is none. */
 static const char *dotted_name(struct tl_span line, const char **ret_last)
 {
-	const char *p = line.data, *end = p + (line.len < CLASS_WITHIN ? line.len : CLASS_WITHIN), *last = p;
+	const char *p = line.data, *end = p + (line.len < CLASS_WITHIN ? line.len : CLASS_WITHIN),
+		   *last = p;
 	bool dots = false;
 
 	for (; p < end; p++) {
@@ -121,7 +124,8 @@ enum tl_java_line tl_text_java(struct tl_span line)
 	if (c == '\t' || c == ' ') {
 		struct tl_span text = tl_text_trim(line);
 
-		if ((TL_TEXT_STARTS(text, "at ") && text.len > 3) || is_dots(text) || TL_TEXT_STARTS(text, "- locked <"))
+		if ((TL_TEXT_STARTS(text, "at ") && text.len > 3) || is_dots(text) ||
+		    TL_TEXT_STARTS(text, "- locked <"))
 			return TL_JAVA_FRAME;
 		return is_cause(text) ? TL_JAVA_CAUSE : TL_JAVA_NOT;
 	}
@@ -162,7 +166,8 @@ bool tl_text_java_may(struct tl_span text, bool eager)
 	if (p)
 		return p == text.data + text.len;
 	for (size_t i = 0; i < text.len; i++)
-		if (!is_word(text.data[i]) && text.data[i] != '$' && (text.data[i] != '.' || i + 1 < text.len))
+		if (!is_word(text.data[i]) && text.data[i] != '$' &&
+		    (text.data[i] != '.' || i + 1 < text.len))
 			return false;
 	return !eager || (text.len > 1 && text.data[text.len - 1] == '.');
 }
@@ -173,8 +178,10 @@ enum tl_python_line tl_text_python(struct tl_span line)
 		return TL_PYTHON_TRACEBACK;
 	if (TL_TEXT_STARTS(line, "  + Exception Group Traceback (most recent call last)"))
 		return TL_PYTHON_GROUP;
-	if (TL_TEXT_STARTS(line, "During handling of the above exception, another exception occurred") ||
-	    TL_TEXT_STARTS(line, "The above exception was the direct cause of the following exception"))
+	if (TL_TEXT_STARTS(line,
+			   "During handling of the above exception, another exception occurred") ||
+	    TL_TEXT_STARTS(line,
+			   "The above exception was the direct cause of the following exception"))
 		return TL_PYTHON_CHAIN;
 	return TL_PYTHON_NOT;
 }
@@ -186,7 +193,8 @@ static bool is_go_call(struct tl_span line)
 
 	if (!open || open == line.data || line.data[line.len - 1] != ')')
 		return false;
-	return isalpha((unsigned char)line.data[0]) && !memchr(line.data, ' ', (size_t)(open - line.data));
+	return isalpha((unsigned char)line.data[0]) &&
+	       !memchr(line.data, ' ', (size_t)(open - line.data));
 }
 
 /* rax    0x0 */
@@ -194,17 +202,18 @@ static bool is_go_register(struct tl_span line)
 {
 	size_t i = 0;
 
-	while (i < line.len && i < 7 && (islower((unsigned char)line.data[i]) || isdigit((unsigned char)line.data[i])))
+	while (i < line.len && i < 7 &&
+	       (islower((unsigned char)line.data[i]) || isdigit((unsigned char)line.data[i])))
 		i++;
 	if (i < 2 || i >= line.len || line.data[i] != ' ')
 		return false;
-	return TL_TEXT_STARTS(tl_text_trim((struct tl_span){ line.data + i, line.len - i }), "0x");
+	return TL_TEXT_STARTS(tl_text_trim((struct tl_span){line.data + i, line.len - i}), "0x");
 }
 
 static bool is_goroutine(struct tl_span line)
 {
-	return TL_TEXT_STARTS(line, "goroutine ") && line.len > 11 && isdigit((unsigned char)line.data[10]) &&
-	       line.data[line.len - 1] == ':';
+	return TL_TEXT_STARTS(line, "goroutine ") && line.len > 11 &&
+	       isdigit((unsigned char)line.data[10]) && line.data[line.len - 1] == ':';
 }
 
 enum tl_go_line tl_text_go(struct tl_span line)
@@ -217,11 +226,14 @@ enum tl_go_line tl_text_go(struct tl_span line)
 		return TL_GO_PANIC;
 	if (is_goroutine(line))
 		return TL_GO_GOROUTINE;
-	if (TL_TEXT_STARTS(line, "exit status ") && line.len > 12 && isdigit((unsigned char)line.data[12]))
+	if (TL_TEXT_STARTS(line, "exit status ") && line.len > 12 &&
+	    isdigit((unsigned char)line.data[12]))
 		return TL_GO_EXIT;
 	if (TL_TEXT_STARTS(line, "[signal ") || TL_TEXT_STARTS(line, "created by ") ||
-	    TL_TEXT_STARTS(line, "runtime stack:") || TL_TEXT_STARTS(line, "...additional frames elided...") ||
-	    TL_TEXT_STARTS(line, "[originating from goroutine ") || is_go_call(line) || is_go_register(line))
+	    TL_TEXT_STARTS(line, "runtime stack:") ||
+	    TL_TEXT_STARTS(line, "...additional frames elided...") ||
+	    TL_TEXT_STARTS(line, "[originating from goroutine ") || is_go_call(line) ||
+	    is_go_register(line))
 		return TL_GO_FRAME;
 	return TL_GO_NOT;
 }

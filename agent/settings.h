@@ -13,12 +13,12 @@ struct tl_agent_settings {
 	bool all, follow_fork;
 	struct tl_list paths;
 	/* how to capture */
-	int backend, ring;           /* enum tl_backend, enum tl_ring_kind */
+	int backend, ring; /* enum tl_backend, enum tl_ring_kind */
 	uint64_t ring_bytes;
-	const char *pin_dir;         /* "none": nothing outlives the agent */
+	const char *pin_dir; /* "none": nothing outlives the agent */
 	bool wire;
 	uint64_t stall_ns;
-	uint64_t drain_ns, idle_ns;  /* timer of the drain: busy and idle */
+	uint64_t drain_ns, idle_ns; /* timer of the drain: busy and idle */
 	uint64_t scan_ns;
 	/* lines */
 	uint64_t max_line, partial_ns, join_ns;
@@ -34,18 +34,18 @@ struct tl_agent_settings {
 	uint64_t log_bytes, log_sync_ns, stop_ns;
 	const char *service_name;
 	struct tl_kafka_settings kafka;
-	const char *metrics;         /* HOST:PORT or NULL */
+	const char *metrics; /* HOST:PORT or NULL */
 	bool quiet;
-	int64_t ready_fd;            /* -1 none */
-	int64_t stderr_inode;        /* 0 none */
+	int64_t ready_fd;     /* -1 none */
+	int64_t stderr_inode; /* 0 none */
 };
 
 extern const struct tl_conf_spec tl_agent_spec;
 
-/* The selectors that the settings name; spans are borrowed. `ret_pids` is a caller's array of TL_PIDS_MAX.
- * Errors: -EINVAL nothing is selected, or a pid is no number. */
+/* The selectors that the settings name; spans are borrowed. `ret_pids` is a caller's array of
+ * TL_PIDS_MAX. Errors: -EINVAL nothing is selected, or a pid is no number. */
 #define TL_PIDS_MAX 1024
-int tl_agent_selectors(const struct tl_agent_settings *settings, uint32_t *ret_pids, struct tl_selectors *ret,
-		       struct tl_error *error);
+int tl_agent_selectors(const struct tl_agent_settings *settings, uint32_t *ret_pids,
+		       struct tl_selectors *ret, struct tl_error *error);
 
 #endif

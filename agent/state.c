@@ -16,7 +16,7 @@ void tl_frame_done(struct tl_frame *frame)
 {
 	tl_buf_done(&frame->bytes);
 	free(frame->entries);
-	*frame = (struct tl_frame){ 0 };
+	*frame = (struct tl_frame){0};
 }
 
 static bool make_room(struct tl_frame *frame)
@@ -40,7 +40,7 @@ void tl_frame_begin(struct tl_frame *frame, uint16_t type)
 		frame->failed = true;
 		return;
 	}
-	frame->entries[frame->n] = (struct tl_frame_entry){ .type = type, .from = frame->bytes.len };
+	frame->entries[frame->n] = (struct tl_frame_entry){.type = type, .from = frame->bytes.len};
 }
 
 void tl_frame_end(struct tl_frame *frame)
@@ -49,7 +49,8 @@ void tl_frame_end(struct tl_frame *frame)
 
 	if (frame->bytes.failed)
 		frame->failed = true;
-	/* A frame that failed keeps no further entries: a begin may have had no room for its own. */
+	/* A frame that failed keeps no further entries: a begin may have had no room for its own.
+	 */
 	if (frame->failed)
 		return;
 	entry = &frame->entries[frame->n++];
@@ -76,7 +77,7 @@ int tl_frame_append(struct tl_frame *frame, struct tl_log *log, uint64_t *ret_po
 		const struct tl_frame_entry *entry = &frame->entries[i];
 
 		entries[i].type = entry->type;
-		entries[i].data = (struct tl_span){ frame->bytes.data + entry->from, entry->len };
+		entries[i].data = (struct tl_span){frame->bytes.data + entry->from, entry->len};
 	}
 	return tl_log_append(log, entries, frame->n, ret_position);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams live in slots of an array (so that a walk survives a removal) and are found by number and by file identity;
- * the one used last is tried first, because writes come in runs. A number whose file got a new number (the identity was used
- * again) stays, without a file, until it is removed: its lines may still be on their way.
+/* Streams live in slots of an array (so that a walk survives a removal) and are found by number and
+ * by file identity; the one used last is tried first, because writes come in runs. A number whose
+ * file got a new number (the identity was used again) stays, without a file, until it is removed:
+ * its lines may still be on their way.
  *
- * Offsets: the kernel's counter of refused bytes only grows while its entry lives, and each event carries it as it was
- * before the event. Two CPUs may enter the ring in the other order than they read it, so a smaller value is old news,
- * except after a FILE event: then the kernel may have made the entry anew, and its counter begins at 0. */
+ * Offsets: the kernel's counter of refused bytes only grows while its entry lives, and each event
+ * carries it as it was before the event. Two CPUs may enter the ring in the other order than they
+ * read it, so a smaller value is old news, except after a FILE event: then the kernel may have made
+ * the entry anew, and its counter begins at 0. */
 #include "agent/streams.h"
 
 #include <errno.h>
@@ -22,15 +24,15 @@ struct slot {
 };
 
 struct tl_streams {
-	struct tl_streams_options options; /* paths owned */
+	struct tl_streams_options options;  /* paths owned */
 	struct tl_map *by_file, *by_number; /* to struct slot * */
-	struct slot **slots;                /* owned; NULL where free */
+	struct slot **slots;		    /* owned; NULL where free */
 	size_t n_slots, cap_slots, count;
 	struct slot *last;
 	uint64_t next_number;
-	uint64_t *ended;                    /* numbers for the next frame's TL_STATE_STREAM_END */
+	uint64_t *ended; /* numbers for the next frame's TL_STATE_STREAM_END */
 	size_t n_ended, cap_ended;
-	bool state_lost;                    /* an end could not be remembered: the next frame must fail */
+	bool state_lost; /* an end could not be remembered: the next frame must fail */
 	uint64_t refused, unknown_bytes;
 };
 
@@ -59,7 +61,8 @@ struct tl_streams *tl_streams_new(const struct tl_streams_options *options)
 	streams->next_number = 1;
 	if (!copy_paths(streams, options))
 		return NULL;
-	streams->by_file = tl_map_new(sizeof(struct tl_file_id), sizeof(struct slot *), options->max);
+	streams->by_file =
+		tl_map_new(sizeof(struct tl_file_id), sizeof(struct slot *), options->max);
 	streams->by_number = tl_map_new(sizeof(uint64_t), sizeof(struct slot *), options->max);
 	if (!streams->by_file || !streams->by_number)
 		return NULL;
@@ -154,9 +157,10 @@ static bool has_file(const struct tl_file_id *file)
 	return file->ino || file->dev || file->gen;
 }
 
-/* A new slot with a number, a file and a path. Returns NULL when the table is full or memory is out. */
-static struct slot *slot_new(struct tl_streams *streams, uint64_t number, const struct tl_file_id *file,
-			     struct tl_span path)
+/* A new slot with a number, a file and a path. Returns NULL when the table is full or memory is
+ * out. */
+static struct slot *slot_new(struct tl_streams *streams, uint64_t number,
+			     const struct tl_file_id *file, struct tl_span path)
 {
 	struct slot *slot = calloc(1, sizeof(*slot)), **by_file;
 
@@ -165,7 +169,8 @@ static struct slot *slot_new(struct tl_streams *streams, uint64_t number, const 
 	slot->info.number = number;
 	slot->info.file = *file;
 	slot->info.path = strndup(path.len ? path.data : "", path.len);
-	if (!slot->info.path || streams->count >= streams->options.max || place(streams, slot) < 0) {
+	if (!slot->info.path || streams->count >= streams->options.max ||
+	    place(streams, slot) < 0) {
 		slot_free(slot);
 		return NULL;
 	}
@@ -188,7 +193,8 @@ static void tell(struct tl_streams *streams, struct slot *slot)
 	struct tl_stream_info *info = &slot->info;
 
 	slot->told = !streams->options.decide ||
-		     streams->options.decide(streams->options.arg, &info->file, (enum tl_verdict)info->verdict) >= 0;
+		     streams->options.decide(streams->options.arg, &info->file,
+					     (enum tl_verdict)info->verdict) >= 0;
 }
 
 /* Takes the file from `slot`, unless another number has it by now. */
@@ -204,7 +210,7 @@ static void unmap_file(struct tl_streams *streams, const struct slot *slot)
 static void retire(struct tl_streams *streams, struct slot *slot)
 {
 	unmap_file(streams, slot);
-	slot->info.file = (struct tl_file_id){ 0 };
+	slot->info.file = (struct tl_file_id){0};
 	slot->info.dirty = true;
 	streams->last = NULL;
 }
@@ -212,7 +218,8 @@ static void retire(struct tl_streams *streams, struct slot *slot)
 struct tl_stream_info *tl_streams_file(struct tl_streams *streams, const struct tl_ev_file *event)
 {
 	struct slot *slot = find_file(streams, &event->file);
-	struct tl_span path = { (const char *)(event + 1), event->path_len < event->h.len ? event->path_len : event->h.len };
+	struct tl_span path = {(const char *)(event + 1),
+			       event->path_len < event->h.len ? event->path_len : event->h.len};
 	struct tl_stream_info *info;
 
 	path.len = strnlen(path.data, path.len);
@@ -380,7 +387,8 @@ void tl_streams_save(struct tl_streams *streams, struct tl_frame *frame, bool al
 		frame->failed = true;
 	/* A checkpoint says what there is; ends still belong to the frame behind it. */
 	for (size_t i = 0; i < streams->n_ended && !all; i++)
-		tl_frame_add(frame, TL_STATE_STREAM_END, &streams->ended[i], sizeof(streams->ended[i]));
+		tl_frame_add(frame, TL_STATE_STREAM_END, &streams->ended[i],
+			     sizeof(streams->ended[i]));
 	if (!all)
 		streams->n_ended = 0;
 	for (size_t i = 0; i < streams->n_slots; i++) {
@@ -411,7 +419,7 @@ static int recover_stream(struct tl_streams *streams, struct tl_span data)
 	}
 	if (!slot)
 		slot = slot_new(streams, state.number, &state.file,
-				(struct tl_span){ data.data + sizeof(state), state.path_len });
+				(struct tl_span){data.data + sizeof(state), state.path_len});
 	if (!slot)
 		return -ENOMEM;
 	slot->info.next_offset = state.next_offset;

@@ -5,8 +5,9 @@
 
 #include "agent/streams.h"
 
-/* The verdict on the file of `event`, whose path is `path`. `options` lends its globs and pipe_reader. */
-enum tl_verdict tl_streams_judge(const struct tl_streams_options *options, const struct tl_ev_file *event,
-				 const char *path);
+/* The verdict on the file of `event`, whose path is `path`. `options` lends its globs and
+ * pipe_reader. */
+enum tl_verdict tl_streams_judge(const struct tl_streams_options *options,
+				 const struct tl_ev_file *event, const char *path);
 
 #endif

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's loop.
  *
- * A drain takes finished events off the ring up to DRAIN_BYTES, turns them into records and state in one frame, appends the
- * frame to the local log, and only then gives the events back to the kernel. Killed before the append, the next worker finds the
- * same events; killed after it, the next worker skips them by the ring position in the frame.
+ * A drain takes finished events off the ring up to DRAIN_BYTES, turns them into records and state
+ * in one frame, appends the frame to the local log, and only then gives the events back to the
+ * kernel. Killed before the append, the next worker finds the same events; killed after it, the
+ * next worker skips them by the ring position in the frame.
  *
- * No event wakes us: a timer does, `drain-interval` while there is traffic, growing to `idle-interval` without; the programs
- * force one wake-up when the ring passes its fill mark. When the log is full we stop draining and the kernel counts what the
- * ring then refuses; what was accepted is never dropped. */
+ * No event wakes us: a timer does, `drain-interval` while there is traffic, growing to
+ * `idle-interval` without; the programs force one wake-up when the ring passes its fill mark. When
+ * the log is full we stop draining and the kernel counts what the ring then refuses; what was
+ * accepted is never dropped. */
 #include "agent/worker_internal.h"
 
 #include <fcntl.h>
@@ -27,7 +29,7 @@
 
 #define DRAIN_BYTES (4u << 20)
 #define FRAME_BYTES (16u << 20) /* of one frame, about: one more event may come on top */
-#define SEGMENTS 8              /* of the local log, at least (log.h) */
+#define SEGMENTS 8		/* of the local log, at least (log.h) */
 #define LINE_EXTRA (256u << 10) /* what a record's attributes and extents take beside its line */
 #define STOP_DRAIN_NS (5 * TL_SEC)
 #define FULL_RETRY_US 50000
@@ -42,26 +44,31 @@ static void on_stop(int signal_number)
 
 static bool inspector_gone(const struct tl_worker *worker)
 {
-	struct pollfd p = { .fd = worker->options->inspector };
+	struct pollfd p = {.fd = worker->options->inspector};
 
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
-/* Waits a little after a failed append. Returns false when waiting does not help: the disk has failed, or we are to stop. */
+/* Waits a little after a failed append. Returns false when waiting does not help: the disk has
+ * failed, or we are to stop. */
 static bool wait_for_room(struct tl_worker *worker, int r)
 {
 	static struct tl_msg_gate gate;
 	uint64_t now = tl_mono_ns();
 
 	if (r == -EIO) {
-		tl_msg(TL_ERROR, "the local log %s cannot be written any more: its disk or file system has failed (dmesg says "
-				 "more). The agent ends; what was appended stays there, the rest is in the ring",
+		tl_msg(TL_ERROR,
+		       "the local log %s cannot be written any more: its disk or file system has "
+		       "failed (dmesg says "
+		       "more). The agent ends; what was appended stays there, the rest is in the "
+		       "ring",
 		       worker->log_dir);
 		return false;
 	}
 	worker->counters.log_full++;
 	tl_msg_limited(&gate, 10000, TL_WARNING,
-		       "the local log %s takes no more (%s): capture goes on in the ring, what that refuses is "
+		       "the local log %s takes no more (%s): capture goes on in the ring, what "
+		       "that refuses is "
 		       "counted; free space, raise --log-size, or bring the broker back",
 		       worker->log_dir, strerror(-r));
 	worker->control->heartbeat_ns = now;
@@ -76,8 +83,9 @@ static bool wait_for_room(struct tl_worker *worker, int r)
 	return true;
 }
 
-/* A smaller piece from the front. The state behind the records tells what became of the ring, so it stays together and comes
- * last: killed between two pieces, the next worker makes the first one's records again, under the same uids. */
+/* A smaller piece from the front. The state behind the records tells what became of the ring, so it
+ * stays together and comes last: killed between two pieces, the next worker makes the first one's
+ * records again, under the same uids. */
 static size_t smaller_piece(const struct tl_frame *frame, size_t n)
 {
 	size_t records = n;
@@ -94,8 +102,9 @@ static void remove_first(struct tl_frame *frame, size_t n)
 	memmove(frame->entries, frame->entries + n, frame->n * sizeof(*frame->entries));
 }
 
-/* Appends the frame, waiting as long as the log is full; one larger than a segment goes in pieces. Returns false when it stayed
- * full until we were told to stop, or is broken: the frame keeps what was not appended. */
+/* Appends the frame, waiting as long as the log is full; one larger than a segment goes in pieces.
+ * Returns false when it stayed full until we were told to stop, or is broken: the frame keeps what
+ * was not appended. */
 static bool append_frame(struct tl_worker *worker)
 {
 	struct tl_frame *frame = &worker->frame, piece;
@@ -117,8 +126,11 @@ static bool append_frame(struct tl_worker *worker)
 			continue;
 		}
 		if (r == -EMSGSIZE) {
-			tl_msg(TL_ERROR, "an entry of %zu bytes is larger than a segment of the local log and is dropped: "
-					 "raise --log-size", frame->entries[0].len);
+			tl_msg(TL_ERROR,
+			       "an entry of %zu bytes is larger than a segment of the local log "
+			       "and is dropped: "
+			       "raise --log-size",
+			       frame->entries[0].len);
 			worker->counters.lost[TL_LOST_LOG_FULL] += frame->entries[0].len;
 		} else if (r < 0 && !wait_for_room(worker, r)) {
 			worker->log_refused = true;
@@ -146,14 +158,16 @@ static void tick(struct tl_worker *worker, uint64_t now)
 		worker->next_deadline_ns = now + 100 * TL_MS;
 }
 
-/* Takes what is in the ring, up to DRAIN_BYTES. Returns the number of events, -EAGAIN when the log refused until stop. */
+/* Takes what is in the ring, up to DRAIN_BYTES. Returns the number of events, -EAGAIN when the log
+ * refused until stop. */
 static int64_t drain(struct tl_worker *worker)
 {
 	uint64_t start = tl_ring_position(worker->ring);
 	const struct tl_event *event = NULL;
 	int64_t n = 0;
 
-	while (tl_ring_position(worker->ring) - start < DRAIN_BYTES && worker->frame.bytes.len < worker->frame_max &&
+	while (tl_ring_position(worker->ring) - start < DRAIN_BYTES &&
+	       worker->frame.bytes.len < worker->frame_max &&
 	       (event = tl_ring_next(worker->ring))) {
 		tl_worker_event(worker, event);
 		n++;
@@ -161,7 +175,8 @@ static int64_t drain(struct tl_worker *worker)
 	worker->saw_end = event == NULL;
 	if (worker->saw_end && worker->trailing.len)
 		tl_worker_trailing_apply(worker);
-	/* Under a backlog the rest of an open line is still in the ring: time passes only where the ring was emptied. */
+	/* Under a backlog the rest of an open line is still in the ring: time passes only where the
+	 * ring was emptied. */
 	if (worker->saw_end)
 		tick(worker, tl_mono_ns());
 	tl_worker_save(worker, false);
@@ -191,8 +206,8 @@ static void wait_next(struct tl_worker *worker, uint64_t now)
 	const struct tl_agent_settings *settings = worker->settings;
 	uint64_t quiet = now - worker->last_event_ns, ns = settings->drain_ns;
 	struct pollfd p[2] = {
-		{ .fd = worker->options->inspector, .events = POLLHUP },
-		{ .fd = tl_ring_poll_fd(worker->ring), .events = POLLIN },
+		{.fd = worker->options->inspector, .events = POLLHUP},
+		{.fd = tl_ring_poll_fd(worker->ring), .events = POLLIN},
 	};
 	struct timespec timeout;
 
@@ -202,7 +217,7 @@ static void wait_next(struct tl_worker *worker, uint64_t now)
 		ns = settings->drain_ns * 2;
 	if (worker->next_deadline_ns > now && worker->next_deadline_ns - now < ns)
 		ns = worker->next_deadline_ns - now;
-	timeout = (struct timespec){ (time_t)(ns / TL_SEC), (long)(ns % TL_SEC) };
+	timeout = (struct timespec){(time_t)(ns / TL_SEC), (long)(ns % TL_SEC)};
 	(void)ppoll(p, p[1].fd >= 0 ? 2 : 1, &timeout, NULL);
 	if (p[0].revents & (POLLHUP | POLLERR))
 		stop_asked = 1;
@@ -229,21 +244,23 @@ static void tell_refused(const struct tl_worker *worker)
 {
 	bool pinned = worker->settings->pin_dir && strcmp(worker->settings->pin_dir, "none") != 0;
 
-	tl_msg(TL_ERROR, "the local log takes no more, so %llu bytes of the ring did not get into it; %s",
+	tl_msg(TL_ERROR,
+	       "the local log takes no more, so %llu bytes of the ring did not get into it; %s",
 	       (unsigned long long)tl_ring_pending(worker->ring),
-	       pinned ? "they stay in the kernel: free space and start the agent again" :
-			"without --pin they are lost with it");
+	       pinned ? "they stay in the kernel: free space and start the agent again"
+		      : "without --pin they are lost with it");
 }
 
-/* What is in the ring still becomes records; then everything open is given out. Returns false when the log refused: then what it
- * has not got is for the next agent, open lines too. */
+/* What is in the ring still becomes records; then everything open is given out. Returns false when
+ * the log refused: then what it has not got is for the next agent, open lines too. */
 static bool finish(struct tl_worker *worker)
 {
 	uint64_t until = tl_mono_ns() + STOP_DRAIN_NS;
 
 	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
 	tl_worker_trailing_read(worker);
-	while (!worker->log_refused && drain(worker) >= 0 && !worker->saw_end && tl_mono_ns() < until)
+	while (!worker->log_refused && drain(worker) >= 0 && !worker->saw_end &&
+	       tl_mono_ns() < until)
 		;
 	if (!worker->log_refused) {
 		tl_worker_trailing_apply(worker);
@@ -264,7 +281,8 @@ static int map_control(struct tl_worker *worker, struct tl_error *error)
 			  worker->options->fds.control, 0);
 
 	if (page == MAP_FAILED)
-		return tl_error_set(error, -errno, "cannot map the control page: %s", strerror(errno));
+		return tl_error_set(error, -errno, "cannot map the control page: %s",
+				    strerror(errno));
 	worker->control = page;
 	worker->control->heartbeat_ns = tl_mono_ns();
 	return 0;
@@ -287,7 +305,7 @@ static int decide(void *arg, const struct tl_file_id *file, enum tl_verdict verd
 static void ignore_sock(void *arg, uint64_t sock, uint64_t sock_ino)
 {
 	struct tl_worker *worker = arg;
-	const struct tl_sock_key key = { sock, sock_ino };
+	const struct tl_sock_key key = {sock, sock_ino};
 
 	(void)tl_inspect_ignore_sock(worker->options->inspector, &key);
 }
@@ -337,12 +355,14 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 		.ignore = ignore_sock,
 		.arg = worker,
 	};
-	struct tl_enrich_options enrich = { .service_name = settings->service_name, .host_name = host, .max = 16384 };
+	struct tl_enrich_options enrich = {
+		.service_name = settings->service_name, .host_name = host, .max = 16384};
 	uint64_t instance;
 
 	gethostname(host, sizeof(host) - 1);
 	tl_random(&instance, sizeof(instance));
-	snprintf(worker->instance, sizeof(worker->instance), "%016llx", (unsigned long long)instance);
+	snprintf(worker->instance, sizeof(worker->instance), "%016llx",
+		 (unsigned long long)instance);
 	worker->enrich = tl_enrich_new(&enrich);
 	if (!worker->enrich)
 		return tl_error_set(error, -ENOMEM, "no memory for the process table");
@@ -371,14 +391,17 @@ static int check_log_size(struct tl_worker *worker, struct tl_error *error)
 	tl_log_usage(worker->log, &usage);
 	segment = usage.max_bytes / SEGMENTS;
 	if (segment < need)
-		return tl_error_set(error, -ENOSPC,
-				    "the local log in %s may take %llu KiB only, which is too little for lines of up to %llu "
-				    "KiB (--max-line): it needs %llu KiB. %s",
-				    worker->log_dir, (unsigned long long)usage.max_bytes >> 10,
-				    (unsigned long long)worker->settings->max_line >> 10,
-				    (unsigned long long)(need * SEGMENTS) >> 10,
-				    worker->settings->log_bytes ? "Raise --log-size" :
-								  "Free space, choose another --state, or set --log-size");
+		return tl_error_set(
+			error, -ENOSPC,
+			"the local log in %s may take %llu KiB only, which is too little for lines "
+			"of up to %llu "
+			"KiB (--max-line): it needs %llu KiB. %s",
+			worker->log_dir, (unsigned long long)usage.max_bytes >> 10,
+			(unsigned long long)worker->settings->max_line >> 10,
+			(unsigned long long)(need * SEGMENTS) >> 10,
+			worker->settings->log_bytes
+				? "Raise --log-size"
+				: "Free space, choose another --state, or set --log-size");
 	worker->frame_max = segment / 2 < FRAME_BYTES ? segment / 2 : FRAME_BYTES;
 	return 0;
 }
@@ -406,10 +429,11 @@ static int start(struct tl_worker *worker, struct tl_error *error)
 		return tl_error_set(error, -ENOMEM, "no memory");
 	worker->wall_offset = tl_mono_to_wall_offset();
 	worker->started_ns = worker->last_event_ns = tl_mono_ns();
-	if ((r = tl_redact_new((const char *const *)settings->redact.items, settings->redact.n, &worker->redact, error)) < 0 ||
+	if ((r = tl_redact_new((const char *const *)settings->redact.items, settings->redact.n,
+			       &worker->redact, error)) < 0 ||
 	    (r = map_control(worker, error)) < 0 || (r = open_log(worker, error)) < 0 ||
-	    (r = check_log_size(worker, error)) < 0 || (r = make_lines(worker, error)) < 0 || (r = make_correlation(worker, error)) < 0 ||
-	    (r = tl_worker_recover(worker, error)) < 0)
+	    (r = check_log_size(worker, error)) < 0 || (r = make_lines(worker, error)) < 0 ||
+	    (r = make_correlation(worker, error)) < 0 || (r = tl_worker_recover(worker, error)) < 0)
 		return r;
 	if (worker->ring_position)
 		tl_ring_skip_to(worker->ring, worker->ring_position);
@@ -428,10 +452,13 @@ static void done(struct tl_worker *worker)
 	tl_log_closep(&worker->log);
 	worker->log = NULL;
 	if (worker->forward)
-		left = tl_forward_stop(TAKE_PTR(worker->forward), (unsigned)(worker->settings->stop_ns / TL_MS));
+		left = tl_forward_stop(TAKE_PTR(worker->forward),
+				       (unsigned)(worker->settings->stop_ns / TL_MS));
 	if (left)
-		tl_msg(TL_WARNING, "%llu entries are not acknowledged by the broker yet; they stay in %s and go out when "
-				   "the agent is started again",
+		tl_msg(TL_WARNING,
+		       "%llu entries are not acknowledged by the broker yet; they stay in %s and "
+		       "go out when "
+		       "the agent is started again",
 		       (unsigned long long)left, worker->log_dir);
 	tl_worker_status_write(worker, true);
 }
@@ -439,8 +466,8 @@ static void done(struct tl_worker *worker)
 int tl_worker_main(const struct tl_worker_options *options)
 {
 	static struct tl_worker worker;
-	struct sigaction action = { .sa_handler = on_stop };
-	struct tl_error error = { 0 };
+	struct sigaction action = {.sa_handler = on_stop};
+	struct tl_error error = {0};
 	int r;
 
 	worker.options = options;
@@ -455,15 +482,17 @@ int tl_worker_main(const struct tl_worker_options *options)
 		r = tl_drop_privileges(&error);
 	if (r == 0)
 		r = start(&worker, &error);
-	/* The first answer comes after the first scan: from here on what is selected is captured. */
+	/* The first answer comes after the first scan: from here on what is selected is captured.
+	 */
 	if (r == 0 && tl_inspect_stats(options->inspector, &worker.stats) < 0)
 		r = tl_error_set(&error, -EPIPE, "the inspector process has ended");
 	if (r < 0) {
 		tl_msg(TL_ERROR, "%s", error.message);
 		return r == -EINVAL ? 2 : 1;
 	}
-	tl_msg(TL_INFO, "capturing with %s (%s), %s ring of %llu KiB; state in %s", options->backend, options->backend_why,
-	       options->ring, (unsigned long long)options->fds.ring_bytes >> 10, worker.settings->state_dir);
+	tl_msg(TL_INFO, "capturing with %s (%s), %s ring of %llu KiB; state in %s",
+	       options->backend, options->backend_why, options->ring,
+	       (unsigned long long)options->fds.ring_bytes >> 10, worker.settings->state_dir);
 	if (worker.settings->ready_fd >= 0 && write((int)worker.settings->ready_fd, "1", 1) != 1)
 		tl_msg(TL_DEBUG, "nobody waits for us");
 	work(&worker);

@@ -11,7 +11,7 @@
 /* The cause of a hole as the kernel noted it for the stream. */
 static enum tl_cause hole_cause(struct tl_worker *worker, const struct tl_stream_info *stream)
 {
-	struct tl_stream kernel = { 0 };
+	struct tl_stream kernel = {0};
 
 	if (tl_inspect_stream(worker->options->inspector, &stream->file, &kernel) == 0 &&
 	    kernel.lost_cause < TL_CAUSES)
@@ -31,31 +31,36 @@ static void on_log(struct tl_worker *worker, const struct tl_ev_log *event)
 	worker->counters.log_bytes += event->h.len;
 	if (hole) {
 		tl_lines_hole(worker->lines, stream->number);
-		tl_worker_gap(worker, stream, offset - hole, hole, hole_cause(worker, stream), event->h.time_ns);
+		tl_worker_gap(worker, stream, offset - hole, hole, hole_cause(worker, stream),
+			      event->h.time_ns);
 	}
 	tl_lines_bytes(worker->lines, stream, event, (const char *)(event + 1), offset);
 }
 
-/* A process's executable may tell how its execution unit is read; the kernel then reads it at each call. */
+/* A process's executable may tell how its execution unit is read; the kernel then reads it at each
+ * call. */
 static void learn_process(struct tl_worker *worker, const struct tl_event *event)
 {
 	int fd = worker->options->inspector;
 	_cleanup_(closep) int exe = -1;
 	struct tl_proc_info info;
-	struct tl_runtime_unit unit = { 0 };
-	struct tl_error error = { 0 };
+	struct tl_runtime_unit unit = {0};
+	struct tl_error error = {0};
 	uint64_t service;
 
 	if (tl_inspect_process(fd, event->tgid, &info, &exe) < 0)
 		return;
-	service = tl_hash(info.exe, strlen(info.exe)) ^ tl_hash(info.cmdline, strlen(info.cmdline)) * 3;
+	service = tl_hash(info.exe, strlen(info.exe)) ^
+		  tl_hash(info.cmdline, strlen(info.cmdline)) * 3;
 	tl_corr_service(worker->corr, event->tgid, event->start_ns, service ? service : 1);
 	tl_enrich_learn(worker->enrich, event->tgid, event->start_ns, &info);
 	if (exe < 0 || !tl_runtime_detect(exe, &unit, &error))
 		return;
-	/* A refused runtime keeps its unit kind without offsets: the kernel then reads no unit, and nobody falls back to threads. */
+	/* A refused runtime keeps its unit kind without offsets: the kernel then reads no unit, and
+	 * nobody falls back to threads. */
 	if (unit.refused)
-		tl_msg(TL_WARNING, "process %u (%s): its lines get no unit: %s", event->tgid, info.comm, error.message);
+		tl_msg(TL_WARNING, "process %u (%s): its lines get no unit: %s", event->tgid,
+		       info.comm, error.message);
 	if (unit.unit.unit_kind != TL_UNIT_THREAD)
 		(void)tl_inspect_set_unit(fd, event->tgid, event->start_ns, &unit.unit);
 }
@@ -112,7 +117,8 @@ void tl_worker_trailing_read(struct tl_worker *worker)
 	int n;
 
 	tl_buf_clear(&worker->trailing);
-	while ((n = tl_inspect_streams(worker->options->inspector, &cursor, rows, ARRAY_SIZE(rows))) > 0)
+	while ((n = tl_inspect_streams(worker->options->inspector, &cursor, rows,
+				       ARRAY_SIZE(rows))) > 0)
 		for (int i = 0; i < n; i++)
 			if (rows[i].stream.lost_bytes)
 				tl_buf_add(&worker->trailing, &rows[i], sizeof(rows[i]));
@@ -132,7 +138,8 @@ void tl_worker_trailing_apply(struct tl_worker *worker)
 		if (!hole)
 			continue;
 		tl_lines_hole(worker->lines, stream->number);
-		tl_worker_gap(worker, stream, offset, hole, (enum tl_cause)row.stream.lost_cause, tl_mono_ns());
+		tl_worker_gap(worker, stream, offset, hole, (enum tl_cause)row.stream.lost_cause,
+			      tl_mono_ns());
 	}
 	tl_buf_clear(&worker->trailing);
 }

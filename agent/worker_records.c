@@ -19,8 +19,10 @@ static struct tl_record *record_begin(struct tl_worker *worker, uint64_t time_ns
 	return record;
 }
 
-/* Packs `record` as entry `type` of the frame. A record that cannot be packed (memory) is counted with its bytes. */
-static void record_end(struct tl_worker *worker, uint16_t type, const struct tl_uid *uid, uint32_t resource)
+/* Packs `record` as entry `type` of the frame. A record that cannot be packed (memory) is counted
+ * with its bytes. */
+static void record_end(struct tl_worker *worker, uint16_t type, const struct tl_uid *uid,
+		       uint32_t resource)
 {
 	size_t before = worker->frame.bytes.len;
 
@@ -42,10 +44,11 @@ static struct tl_span hex(struct tl_worker *worker, uint64_t value)
 		text[--at] = "0123456789abcdef"[value & 15];
 		value >>= 4;
 	} while (value);
-	return tl_arena_copy(&worker->arena, (struct tl_span){ text + at, sizeof(text) - at });
+	return tl_arena_copy(&worker->arena, (struct tl_span){text + at, sizeof(text) - at});
 }
 
-static struct tl_span ranges_text(struct tl_worker *worker, const struct tl_extent *extents, size_t n)
+static struct tl_span ranges_text(struct tl_worker *worker, const struct tl_extent *extents,
+				  size_t n)
 {
 	struct tl_buf *text = &worker->scratch;
 
@@ -62,8 +65,8 @@ static struct tl_span ranges_text(struct tl_worker *worker, const struct tl_exte
 	return tl_arena_copy(&worker->arena, tl_buf_span(text));
 }
 
-static void set_place(struct tl_worker *worker, const struct tl_stream_info *stream, const struct tl_extent *extents,
-		      size_t n)
+static void set_place(struct tl_worker *worker, const struct tl_stream_info *stream,
+		      const struct tl_extent *extents, size_t n)
 {
 	struct tl_attrs *attributes = &worker->record.attributes;
 
@@ -81,7 +84,7 @@ static void set_ids(struct tl_worker *worker, const struct tl_ids *ids)
 	if (ids->primary >= 0) {
 		const struct tl_id *id = &ids->id[ids->primary];
 
-		tl_attr_set(attributes, "correlation.id", (struct tl_span){ id->value, id->len });
+		tl_attr_set(attributes, "correlation.id", (struct tl_span){id->value, id->len});
 		tl_attr_set(attributes, "correlation.source", tl_span_str(id->header));
 	}
 	for (uint32_t i = 0; i < ids->n; i++) {
@@ -90,9 +93,10 @@ static void set_ids(struct tl_worker *worker, const struct tl_ids *ids)
 
 		if (id->kind == TL_ID_GENERATED)
 			continue;
-		key = tl_arena_printf(&worker->arena, "http.%s.header.%s", id->response ? "response" : "request",
-				      id->header);
-		tl_attr_set_span(attributes, key, (struct tl_span){ id->value, id->len }, TL_ATTR_STRING);
+		key = tl_arena_printf(&worker->arena, "http.%s.header.%s",
+				      id->response ? "response" : "request", id->header);
+		tl_attr_set_span(attributes, key, (struct tl_span){id->value, id->len},
+				 TL_ATTR_STRING);
 	}
 	record->trace_id = tl_span_str(ids->trace_id);
 	record->span_id = tl_span_str(ids->span_id);
@@ -105,7 +109,8 @@ static void set_attribution(struct tl_worker *worker, const struct tl_attributio
 
 	tl_attr_set(attributes, "correlation.how", tl_span_str(how_names[attribution->how]));
 	if (attribution->how == TL_HOW_NONE)
-		tl_attr_set(attributes, "correlation.why", tl_span_str(why_names[attribution->why]));
+		tl_attr_set(attributes, "correlation.why",
+			    tl_span_str(why_names[attribution->why]));
 	if (attribution->ids)
 		set_ids(worker, attribution->ids);
 }
@@ -116,10 +121,10 @@ static void set_line_flags(struct tl_worker *worker, const struct tl_line *line)
 		uint8_t flag;
 		const char *name;
 	} names[] = {
-		{ TL_LINE_PARTIAL, "log.partial" },
-		{ TL_LINE_SPLIT, "log.split" },
-		{ TL_LINE_BUFFERED, "log.batched" },
-		{ TL_LINE_JOINED, "log.multiline" },
+		{TL_LINE_PARTIAL, "log.partial"},
+		{TL_LINE_SPLIT, "log.split"},
+		{TL_LINE_BUFFERED, "log.batched"},
+		{TL_LINE_JOINED, "log.multiline"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -128,25 +133,29 @@ static void set_line_flags(struct tl_worker *worker, const struct tl_line *line)
 					 TL_SPAN_LIT("true"), TL_ATTR_LITERAL);
 }
 
-static bool is_stderr(const struct tl_worker *worker, const struct tl_line *line, const struct tl_stream_info *stream)
+static bool is_stderr(const struct tl_worker *worker, const struct tl_line *line,
+		      const struct tl_stream_info *stream)
 {
-	return line->stderr_ || (stream && worker->settings->stderr_inode && stream->kind == TL_FILE_PIPE &&
-				 stream->file.ino == (uint64_t)worker->settings->stderr_inode);
+	return line->stderr_ ||
+	       (stream && worker->settings->stderr_inode && stream->kind == TL_FILE_PIPE &&
+		stream->file.ino == (uint64_t)worker->settings->stderr_inode);
 }
 
 /* The line is decided: its record joins the frame, the line ends. */
-static void line_record(struct tl_worker *worker, struct tl_line *line, const struct tl_attribution *attribution)
+static void line_record(struct tl_worker *worker, struct tl_line *line,
+			const struct tl_attribution *attribution)
 {
 	struct tl_stream_info *stream = tl_streams_get(worker->streams, line->stream);
 	struct tl_record *record = record_begin(worker, line->time_ns);
-	struct tl_uid uid = { worker->epoch, line->stream, line->extents[0].from };
+	struct tl_uid uid = {worker->epoch, line->stream, line->extents[0].from};
 	uint32_t resource = tl_enrich_resource(worker->enrich, &line->writer, &worker->frame);
 
 	record->body = tl_buf_span(&line->bytes);
 	if (worker->redact)
 		record->body = tl_redact_apply(worker->redact, record->body, &worker->arena);
 	tl_attr_set(&record->attributes, "log.iostream",
-		    is_stderr(worker, line, stream) ? TL_SPAN_LIT("stderr") : TL_SPAN_LIT("stdout"));
+		    is_stderr(worker, line, stream) ? TL_SPAN_LIT("stderr")
+						    : TL_SPAN_LIT("stdout"));
 	tl_attr_set_u64(&record->attributes, &worker->arena, "thread.id", line->writer.tid);
 	set_attribution(worker, attribution);
 	set_line_flags(worker, line);
@@ -165,7 +174,7 @@ static void line_record(struct tl_worker *worker, struct tl_line *line, const st
 void tl_worker_line_ready(void *arg, struct tl_line *line)
 {
 	struct tl_worker *worker = arg;
-	struct tl_attribution attribution = { 0 };
+	struct tl_attribution attribution = {0};
 
 	if (tl_corr_line(worker->corr, line, &attribution))
 		line_record(worker, line, &attribution);
@@ -173,24 +182,25 @@ void tl_worker_line_ready(void *arg, struct tl_line *line)
 		line->stage = TL_LINE_HELD;
 }
 
-void tl_worker_line_released(void *arg, struct tl_line *line, const struct tl_attribution *attribution)
+void tl_worker_line_released(void *arg, struct tl_line *line,
+			     const struct tl_attribution *attribution)
 {
 	line_record(arg, line, attribution);
 }
 
-void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint64_t offset, uint64_t bytes,
-		   enum tl_cause cause, uint64_t time_ns)
+void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint64_t offset,
+		   uint64_t bytes, enum tl_cause cause, uint64_t time_ns)
 {
-	struct tl_extent extent = { offset, offset + bytes };
-	struct tl_uid uid = { worker->epoch, stream->number, offset };
-	struct tl_writer writer = { .tgid = stream->last_tgid };
+	struct tl_extent extent = {offset, offset + bytes};
+	struct tl_uid uid = {worker->epoch, stream->number, offset};
+	struct tl_writer writer = {.tgid = stream->last_tgid};
 	struct tl_record *record = record_begin(worker, time_ns);
 	uint32_t resource = tl_enrich_resource(worker->enrich, &writer, &worker->frame);
 
 	record->severity_number = 13;
 	record->severity_text = TL_SPAN_LIT("WARN");
-	record->body = tl_arena_printf(&worker->arena, "tapline: %llu bytes lost here (%s)", (unsigned long long)bytes,
-				       cause_names[cause]);
+	record->body = tl_arena_printf(&worker->arena, "tapline: %llu bytes lost here (%s)",
+				       (unsigned long long)bytes, cause_names[cause]);
 	tl_attr_set_u64(&record->attributes, &worker->arena, "tapline.gap.bytes", bytes);
 	tl_attr_set(&record->attributes, "tapline.gap.cause", tl_span_str(cause_names[cause]));
 	set_place(worker, stream, &extent, 1);
@@ -202,7 +212,8 @@ void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint
 	worker->counters.gap_bytes += bytes;
 }
 
-static struct tl_span address_text(struct tl_worker *worker, const struct tl_ev_wire *socket, bool remote)
+static struct tl_span address_text(struct tl_worker *worker, const struct tl_ev_wire *socket,
+				   bool remote)
 {
 	const uint8_t *a = remote ? socket->remote_addr : socket->local_addr;
 	struct tl_buf *text = &worker->scratch;
@@ -210,7 +221,7 @@ static struct tl_span address_text(struct tl_worker *worker, const struct tl_ev_
 	if (socket->family == TL_SOCK_INET)
 		return tl_arena_printf(&worker->arena, "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
 	if (socket->family != TL_SOCK_INET6)
-		return (struct tl_span){ 0 };
+		return (struct tl_span){0};
 	tl_buf_clear(text);
 	for (int i = 0; i < 16; i += 2)
 		tl_buf_printf(text, "%s%x", i ? ":" : "", a[i] << 8 | a[i + 1]);
@@ -226,9 +237,11 @@ static void set_peers(struct tl_worker *worker, const struct tl_exchange *exchan
 	if (!socket || socket->family == TL_SOCK_UNIX)
 		return;
 	tl_attr_set(attributes, "server.address", address_text(worker, socket, !server));
-	tl_attr_set_u64(attributes, &worker->arena, "server.port", server ? socket->local_port : socket->remote_port);
+	tl_attr_set_u64(attributes, &worker->arena, "server.port",
+			server ? socket->local_port : socket->remote_port);
 	tl_attr_set(attributes, "client.address", address_text(worker, socket, server));
-	tl_attr_set_u64(attributes, &worker->arena, "client.port", server ? socket->remote_port : socket->local_port);
+	tl_attr_set_u64(attributes, &worker->arena, "client.port",
+			server ? socket->remote_port : socket->local_port);
 }
 
 void tl_worker_exchange(void *arg, const struct tl_exchange *exchange)
@@ -236,26 +249,34 @@ void tl_worker_exchange(void *arg, const struct tl_exchange *exchange)
 	struct tl_worker *worker = arg;
 	struct tl_record *record = record_begin(worker, exchange->header_ns);
 	struct tl_attrs *attributes = &record->attributes;
-	struct tl_uid uid = { worker->epoch, exchange->connection, exchange->number };
-	struct tl_writer writer = { exchange->tgid, exchange->tid, exchange->start_ns, 0, 0 };
+	struct tl_uid uid = {worker->epoch, exchange->connection, exchange->number};
+	struct tl_writer writer = {exchange->tgid, exchange->tid, exchange->start_ns, 0, 0};
 	uint32_t resource = tl_enrich_resource(worker->enrich, &writer, &worker->frame);
-	uint64_t taken = exchange->end_ns > exchange->request_ns ? exchange->end_ns - exchange->request_ns : 0;
+	uint64_t taken = exchange->end_ns > exchange->request_ns
+				 ? exchange->end_ns - exchange->request_ns
+				 : 0;
 
-	record->body = tl_arena_printf(&worker->arena, "%.*s %.*s %d", (int)exchange->method.len, exchange->method.data,
-				       (int)exchange->path.len, exchange->path.data, exchange->status);
+	record->body = tl_arena_printf(&worker->arena, "%.*s %.*s %d", (int)exchange->method.len,
+				       exchange->method.data, (int)exchange->path.len,
+				       exchange->path.data, exchange->status);
 	tl_attr_set(attributes, "http.request.method", exchange->method);
 	tl_attr_set(attributes, "url.path", exchange->path);
 	if (exchange->status)
-		tl_attr_set_u64(attributes, &worker->arena, "http.response.status_code", (uint64_t)exchange->status);
+		tl_attr_set_u64(attributes, &worker->arena, "http.response.status_code",
+				(uint64_t)exchange->status);
 	else
 		tl_attr_set(attributes, "error.type", TL_SPAN_LIT("no_response"));
 	tl_attr_set_span(attributes,
-			 exchange->server ? TL_SPAN_LIT("http.server.request.duration") :
-					    TL_SPAN_LIT("http.client.request.duration"),
-			 tl_arena_printf(&worker->arena, "%.9f", (double)taken / 1e9), TL_ATTR_LITERAL);
-	tl_attr_set_u64(attributes, &worker->arena, "http.request.body.size", exchange->request_bytes);
-	tl_attr_set_u64(attributes, &worker->arena, "http.response.body.size", exchange->response_bytes);
-	tl_attr_set(attributes, "network.direction", exchange->server ? TL_SPAN_LIT("server") : TL_SPAN_LIT("client"));
+			 exchange->server ? TL_SPAN_LIT("http.server.request.duration")
+					  : TL_SPAN_LIT("http.client.request.duration"),
+			 tl_arena_printf(&worker->arena, "%.9f", (double)taken / 1e9),
+			 TL_ATTR_LITERAL);
+	tl_attr_set_u64(attributes, &worker->arena, "http.request.body.size",
+			exchange->request_bytes);
+	tl_attr_set_u64(attributes, &worker->arena, "http.response.body.size",
+			exchange->response_bytes);
+	tl_attr_set(attributes, "network.direction",
+		    exchange->server ? TL_SPAN_LIT("server") : TL_SPAN_LIT("client"));
 	tl_attr_set_u64(attributes, &worker->arena, "thread.id", exchange->tid);
 	set_peers(worker, exchange);
 	if (exchange->ids)

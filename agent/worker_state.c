@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recovery. The newest checkpoint and the frames behind it give: the uid epoch, the ring position up to which everything is in
- * the log, the streams with their next offsets, the open lines, the live resources. With the same maps we go on from there.
- * With new maps (reboot, perf arrays, unpinned) the ring is new: what was open is given out under the old epoch,
- * flagged partial, and a new epoch begins. */
+/* Recovery. The newest checkpoint and the frames behind it give: the uid epoch, the ring position
+ * up to which everything is in the log, the streams with their next offsets, the open lines, the
+ * live resources. With the same maps we go on from there. With new maps (reboot, perf arrays,
+ * unpinned) the ring is new: what was open is given out under the old epoch, flagged partial, and a
+ * new epoch begins. */
 #include "agent/worker_internal.h"
 
 #include <string.h>
@@ -69,12 +70,13 @@ static void new_epoch(struct tl_worker *worker)
 
 int tl_worker_recover(struct tl_worker *worker, struct tl_error *error)
 {
-	struct recovery recovery = { .worker = worker };
+	struct recovery recovery = {.worker = worker};
 	int r = tl_log_recover(worker->log, recover_entry, &recovery);
 
 	if (r < 0)
 		return tl_error_set(error, r,
-				    "the local log in %s cannot be recovered (%s): move the folder away to start anew; "
+				    "the local log in %s cannot be recovered (%s): move the folder "
+				    "away to start anew; "
 				    "what it holds was not forwarded yet",
 				    worker->log_dir, strerror(-r));
 	worker->maps_id = recovery.maps_id;
@@ -88,8 +90,8 @@ int tl_worker_recover(struct tl_worker *worker, struct tl_error *error)
 		tl_corr_flush(worker->corr);
 		tl_worker_save(worker, false);
 		if (worker->frame.n && (r = tl_frame_append(&worker->frame, worker->log, NULL)) < 0)
-			return tl_error_set(error, r, "cannot append to the local log in %s: %s", worker->log_dir,
-					    strerror(-r));
+			return tl_error_set(error, r, "cannot append to the local log in %s: %s",
+					    worker->log_dir, strerror(-r));
 		tl_frame_clear(&worker->frame);
 	}
 	new_epoch(worker);
@@ -128,13 +130,14 @@ void tl_worker_checkpoint(void *arg, struct tl_log *log)
 	/* The first segment is made by tl_log_open, before there is anything to say. */
 	if (!worker->lines)
 		return;
-	worker->frame = (struct tl_frame){ 0 };
+	worker->frame = (struct tl_frame){0};
 	tl_worker_save(worker, true);
 	for (size_t i = 0; i < worker->frame.n; i++) {
 		const struct tl_frame_entry *entry = &worker->frame.entries[i];
 
-		tl_log_checkpoint_add(log, entry->type,
-				      (struct tl_span){ worker->frame.bytes.data + entry->from, entry->len });
+		tl_log_checkpoint_add(
+			log, entry->type,
+			(struct tl_span){worker->frame.bytes.data + entry->from, entry->len});
 	}
 	tl_frame_done(&worker->frame);
 	worker->frame = pending;

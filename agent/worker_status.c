@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the worker tells in STATE/status.json, replaced once a second (`tapline status` reads it, also after a crash). */
+/* What the worker tells in STATE/status.json, replaced once a second (`tapline status` reads it,
+ * also after a crash). */
 #include "agent/worker_internal.h"
 
 #include <stdio.h>
@@ -44,7 +45,8 @@ uint64_t tl_worker_lost_bytes(const struct tl_worker *worker, int cause)
 	return worker->stats.lost_bytes[cause] + worker->counters.lost[cause];
 }
 
-/* The kernel counts what it captures while a file is undecided; files that turned out to be no logs do not count. */
+/* The kernel counts what it captures while a file is undecided; files that turned out to be no logs
+ * do not count. */
 uint64_t tl_worker_seen_bytes(const struct tl_worker *worker)
 {
 	uint64_t seen = worker->stats.seen_bytes, ignored = worker->counters.ignored_bytes;
@@ -69,7 +71,8 @@ static void put_totals(const struct tl_worker *worker, struct tl_buf *out)
 	open_object(out, "dropped_events");
 	for (int i = 0; i < TL_CAUSES; i++)
 		if (worker->stats.lost_events[i] + worker->stats.lost_wire[i])
-			number(out, cause_names[i], worker->stats.lost_events[i] + worker->stats.lost_wire[i]);
+			number(out, cause_names[i],
+			       worker->stats.lost_events[i] + worker->stats.lost_wire[i]);
 	close_object(out);
 	number(out, "records", worker->counters.records);
 	number(out, "gaps", worker->counters.gaps);
@@ -79,7 +82,7 @@ static void put_totals(const struct tl_worker *worker, struct tl_buf *out)
 
 static void put_stream(const struct tl_stream_info *stream, struct tl_buf *out)
 {
-	static const char *const kinds[] = { "file", "pipe", "tty", "unix", "other" };
+	static const char *const kinds[] = {"file", "pipe", "tty", "unix", "other"};
 
 	tl_buf_puts(out, out->data[out->len - 1] == '[' ? "{" : ",{");
 	tl_json_key(out, "stream.id");
@@ -96,7 +99,8 @@ static void put_stream(const struct tl_stream_info *stream, struct tl_buf *out)
 		if (stream->gaps[i])
 			number(out, cause_names[i], stream->gaps[i]);
 	close_object(out);
-	number(out, "open_bytes", stream->next_offset - stream->delivered_bytes - stream->gap_bytes);
+	number(out, "open_bytes",
+	       stream->next_offset - stream->delivered_bytes - stream->gap_bytes);
 	number(out, "records", stream->records);
 	close_object(out);
 }
@@ -167,7 +171,8 @@ static void measure_rate(struct tl_worker *worker)
 	if (worker->rate_ns && passed < TL_SEC / 2)
 		return;
 	if (worker->rate_ns) {
-		rate = (uint64_t)((double)(worker->log_usage.end - worker->rate_end) * 1e9 / (double)passed);
+		rate = (uint64_t)((double)(worker->log_usage.end - worker->rate_end) * 1e9 /
+				  (double)passed);
 		worker->log_rate = (worker->log_rate * 29 + rate) / 30;
 	}
 	worker->rate_ns = now;

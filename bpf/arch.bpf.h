@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What differs between architectures: system call numbers and where the registers of a call are. At the exit of a call on
- * x86-64 the argument registers and the number are still those of the entry. */
+/* What differs between architectures: system call numbers and where the registers of a call are. At
+ * the exit of a call on x86-64 the argument registers and the number are still those of the entry.
+ */
 #ifndef TL_ARCH_BPF_H
 #define TL_ARCH_BPF_H
 
@@ -22,34 +23,23 @@
 #define TL_TS_COMPAT 2 /* thread_info.status: the call came by a 32-bit entry */
 
 #define TL_NR_MAX 512
-#define TL_NR_CALL 0x1f   /* enum tl_call */
+#define TL_NR_CALL 0x1f	   /* enum tl_call */
 #define TL_NR_WRITE32 0x80 /* for a 32-bit caller this number is a write */
 
 /* What to do with each number; 0: nothing. */
 static const __u8 tl_nr[TL_NR_MAX] = {
-	[0] = TL_CALL_READ,
-	[1] = TL_CALL_WRITE,
-	[4] = TL_NR_WRITE32, /* write */
-	[18] = TL_CALL_PWRITE,
-	[19] = TL_CALL_READV,
-	[20] = TL_CALL_WRITEV,
-	[40] = TL_CALL_SENDFILE,
-	[44] = TL_CALL_SENDTO,
-	[45] = TL_CALL_RECVFROM,
-	[46] = TL_CALL_SENDMSG,
-	[47] = TL_CALL_RECVMSG,
-	[146] = TL_NR_WRITE32, /* writev */
-	[181] = TL_NR_WRITE32, /* pwrite64 */
-	[275] = TL_CALL_SPLICE,
-	[296] = TL_CALL_PWRITEV,
-	[299] = TL_CALL_RECVMMSG,
-	[307] = TL_CALL_SENDMMSG,
-	[326] = TL_CALL_SPLICE, /* copy_file_range: the same arguments */
-	[328] = TL_CALL_PWRITEV, /* pwritev2 */
-	[334] = TL_NR_WRITE32, /* pwritev */
-	[369] = TL_NR_WRITE32, /* sendto */
-	[370] = TL_NR_WRITE32, /* sendmsg */
-	[379] = TL_NR_WRITE32, /* pwritev2 */
+	[0] = TL_CALL_READ,	  [1] = TL_CALL_WRITE,	   [4] = TL_NR_WRITE32, /* write */
+	[18] = TL_CALL_PWRITE,	  [19] = TL_CALL_READV,	   [20] = TL_CALL_WRITEV,
+	[40] = TL_CALL_SENDFILE,  [44] = TL_CALL_SENDTO,   [45] = TL_CALL_RECVFROM,
+	[46] = TL_CALL_SENDMSG,	  [47] = TL_CALL_RECVMSG,  [146] = TL_NR_WRITE32, /* writev */
+	[181] = TL_NR_WRITE32,							  /* pwrite64 */
+	[275] = TL_CALL_SPLICE,	  [296] = TL_CALL_PWRITEV, [299] = TL_CALL_RECVMMSG,
+	[307] = TL_CALL_SENDMMSG, [326] = TL_CALL_SPLICE, /* copy_file_range: the same arguments */
+	[328] = TL_CALL_PWRITEV,			  /* pwritev2 */
+	[334] = TL_NR_WRITE32,				  /* pwritev */
+	[369] = TL_NR_WRITE32,				  /* sendto */
+	[370] = TL_NR_WRITE32,				  /* sendmsg */
+	[379] = TL_NR_WRITE32,				  /* pwritev2 */
 };
 
 #endif

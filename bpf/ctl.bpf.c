@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Changes of single fields that the agent asks for. Attached to nothing: run by BPF_PROG_TEST_RUN. A map update from user
- * space would replace the whole value, and with it the counts that other CPUs add in the meantime. */
+/* Changes of single fields that the agent asks for. Attached to nothing: run by BPF_PROG_TEST_RUN.
+ * A map update from user space would replace the whole value, and with it the counts that other
+ * CPUs add in the meantime. */
 #include "bpf/maps.bpf.h"
 
 #define TICK_NS 10000000ULL
@@ -9,7 +10,7 @@
 SEC("raw_tp")
 int tl_ctl_decide(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct tl_file_id id = { ctx->args[0], (__u32)ctx->args[1], ctx->args[1] >> 32 };
+	struct tl_file_id id = {ctx->args[0], (__u32)ctx->args[1], ctx->args[1] >> 32};
 	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &id);
 
 	if (!s)
@@ -19,7 +20,8 @@ int tl_ctl_decide(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* args: tgid, start_ns to a clock tick, unit_kind, tls_off, g_m_off << 32 | m_curg_off, g_goid_off.
- * Returns 1 when the process is there, 2 when the map is full. An entry made here has no exact start yet. */
+ * Returns 1 when the process is there, 2 when the map is full. An entry made here has no exact
+ * start yet. */
 SEC("raw_tp")
 int tl_ctl_unit(struct bpf_raw_tracepoint_args *ctx)
 {

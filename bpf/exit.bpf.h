@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The body of every capture program: one system call at its exit. The order of the tests is the cost of everybody else's
- * calls: the number, then the process, then what is behind the descriptor; user memory is read last. */
+/* The body of every capture program: one system call at its exit. The order of the tests is the
+ * cost of everybody else's calls: the number, then the process, then what is behind the descriptor;
+ * user memory is read last. */
 #ifndef TL_EXIT_BPF_H
 #define TL_EXIT_BPF_H
 
@@ -48,7 +49,7 @@ static __always_inline bool tl_is_peek(const struct tl_hit *h)
 /* Whether a write on this unix socket goes to a log: the socket is known as one, or its peer is. */
 static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 type)
 {
-	struct tl_sock_key key = { sk, h->found.id.ino };
+	struct tl_sock_key key = {sk, h->found.id.ino};
 	__u64 name = 0;
 
 	h->found.kind = TL_FILE_UNIX;
@@ -61,7 +62,8 @@ static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 typ
 	if (h->call == TL_CALL_SENDTO)
 		name = TL_ARG5(h->regs);
 	else if (h->call == TL_CALL_SENDMSG || h->call == TL_CALL_SENDMMSG)
-		bpf_probe_read_user(&name, sizeof(name), (void *)TL_ARG2(h->regs)); /* msg_name comes first */
+		bpf_probe_read_user(&name, sizeof(name),
+				    (void *)TL_ARG2(h->regs)); /* msg_name comes first */
 	return tl_unix_target(h->cpu, tl_scalar(sk), name);
 }
 
@@ -85,7 +87,8 @@ static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 		tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0);
 }
 
-/* Bytes that went into a file without being shown; if it is no socket, they may have come out of one. */
+/* Bytes that went into a file without being shown; if it is no socket, they may have come out of
+ * one. */
 static __always_inline bool tl_moved_unseen(struct tl_hit *h, bool *in)
 {
 	if ((h->found.mode & S_IFMT) == S_IFSOCK)
@@ -121,7 +124,7 @@ static __always_inline void tl_fd_call(struct tl_hit *h, bool in)
 /* A call that can be of interest: `bits` is its entry in tl_nr. */
 static __always_inline void tl_call(void *ctx, struct pt_regs *regs, __u8 bits, long ret)
 {
-	struct tl_hit h = { .ctx = ctx, .regs = regs, .ret = ret, .call = bits & TL_NR_CALL };
+	struct tl_hit h = {.ctx = ctx, .regs = regs, .ret = ret, .call = bits & TL_NR_CALL};
 	bool in = h.call >= TL_CALL_READ && h.call <= TL_CALL_RECVMMSG;
 
 	if (ret < 0 || (!ret && !(in && h.call != TL_CALL_RECVMMSG)))

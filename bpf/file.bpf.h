@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From a file descriptor of the current task to the file behind it. Two builds of the same text: with TL_DIRECT (6.2 and
- * newer) pointers are followed by plain loads, about 70 ns in all; without, each step is a probe read, five times dearer.
- * No lock is held: a thread that closes the descriptor meanwhile makes us see another file or none, as it makes the
- * service itself. */
+/* From a file descriptor of the current task to the file behind it. Two builds of the same text:
+ * with TL_DIRECT (6.2 and newer) pointers are followed by plain loads, about 70 ns in all; without,
+ * each step is a probe read, five times dearer. No lock is held: a thread that closes the
+ * descriptor meanwhile makes us see another file or none, as it makes the service itself. */
 #ifndef TL_FILE_BPF_H
 #define TL_FILE_BPF_H
 
@@ -23,8 +23,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 #define TL_TASK() ((__u64)bpf_get_current_task_btf())
 /* The field `f` of the T at the kernel address `p`; 0 where nothing is mapped. */
-#define TL_GET(T, p, f) \
-	(((T *)bpf_rdonly_cast((const void *)(p), bpf_core_type_id_kernel(T)))->f)
+#define TL_GET(T, p, f) (((T *)bpf_rdonly_cast((const void *)(p), bpf_core_type_id_kernel(T)))->f)
 /* Two neighbouring pointers anywhere: a list_head is nothing else. */
 #define TL_PAIR(p, ret_a, ret_b)                                                                   \
 	do {                                                                                       \
@@ -49,7 +48,8 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 	} while (0)
 #endif
 
-/* A kernel address as a plain number, as global functions take it: the verifier may know it as a pointer. */
+/* A kernel address as a plain number, as global functions take it: the verifier may know it as a
+ * pointer. */
 static __always_inline __u64 tl_scalar(__u64 pointer)
 {
 	__u64 number = 0;
@@ -61,12 +61,13 @@ static __always_inline __u64 tl_scalar(__u64 pointer)
 struct tl_found {
 	__u64 file, inode; /* kernel addresses */
 	struct tl_file_id id;
-	__u32 mode;        /* i_mode */
-	__u32 kind;        /* enum tl_file_kind, once it is a candidate */
-	__u8 std;          /* TL_EVF_STDOUT or TL_EVF_STDERR when it is behind fd 1 or 2 */
+	__u32 mode; /* i_mode */
+	__u32 kind; /* enum tl_file_kind, once it is a candidate */
+	__u8 std;   /* TL_EVF_STDOUT or TL_EVF_STDERR when it is behind fd 1 or 2 */
 };
 
-/* Finds what is behind `fd`; false when there is nothing. For a read it does not matter what is behind fd 1 and 2. */
+/* Finds what is behind `fd`; false when there is nothing. For a read it does not matter what is
+ * behind fd 1 and 2. */
 static __always_inline bool tl_find(__u64 task, __u32 fd, bool in, struct tl_found *ret)
 {
 	__u64 files = (__u64)TL_GET(struct task_struct, task, files);
@@ -89,7 +90,8 @@ static __always_inline bool tl_find(__u64 task, __u32 fd, bool in, struct tl_fou
 	ret->std = file == one ? TL_EVF_STDOUT : file == two ? TL_EVF_STDERR : 0;
 	ret->inode = (__u64)TL_GET(struct file, file, f_inode);
 	ret->mode = TL_GET(struct inode, ret->inode, i_mode);
-	/* /dev/stdout opened by name (nginx's access_log) is another struct file of the same inode. */
+	/* /dev/stdout opened by name (nginx's access_log) is another struct file of the same inode.
+	 */
 	if (!in && !ret->std && (ret->mode & S_IFMT) != S_IFSOCK) {
 		if (one && (__u64)TL_GET(struct file, one, f_inode) == ret->inode)
 			ret->std = TL_EVF_STDOUT;
@@ -117,8 +119,9 @@ static __always_inline bool tl_is_tty(__u32 rdev)
 	       major == 204 || major == 229;
 }
 
-/* Whether a file that is no socket can be a log, and of which kind. Behind fd 1 or 2: a pipe, a terminal, or a regular file
- * that is only written (a daemon that closed its fd 1 opens its database there). Else a regular file, by its path. */
+/* Whether a file that is no socket can be a log, and of which kind. Behind fd 1 or 2: a pipe, a
+ * terminal, or a regular file that is only written (a daemon that closed its fd 1 opens its
+ * database there). Else a regular file, by its path. */
 static __always_inline bool tl_is_candidate(struct tl_found *f)
 {
 	__u32 type = f->mode & S_IFMT;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Calls of several segments or more than a chunk: a small machine whose state is the CPU's workbench. tl_next prepares one
- * event at a time, over all segments of all messages; who calls it puts the event into the ring. Each function is global,
- * so that the verifier looks at it once and a loop around a call costs it next to nothing: 64 x 128 steps, 16 segments a
- * step, where a plain loop of 1024 segments is refused. What cannot be read or placed is counted at its place. */
+/* Calls of several segments or more than a chunk: a small machine whose state is the CPU's
+ * workbench. tl_next prepares one event at a time, over all segments of all messages; who calls it
+ * puts the event into the ring. Each function is global, so that the verifier looks at it once and
+ * a loop around a call costs it next to nothing: 64 x 128 steps, 16 segments a step, where a plain
+ * loop of 1024 segments is refused. What cannot be read or placed is counted at its place. */
 #include "bpf/maps.bpf.h"
 
 #define TL_GATHER_STEP 16
 
 enum tl_gather_result {
-	TL_GATHER_MORE, /* call again */
-	TL_GATHER_FULL, /* the chunk is full, or what follows cannot be read */
-	TL_GATHER_END,  /* nothing is left */
+	TL_GATHER_MORE,	 /* call again */
+	TL_GATHER_FULL,	 /* the chunk is full, or what follows cannot be read */
+	TL_GATHER_END,	 /* nothing is left */
 	TL_GATHER_FAULT, /* `seg_left` bytes cannot be read, and `fill` is 0 */
 };
 
@@ -216,8 +217,8 @@ __noinline int tl_step(__u32 cpu)
 		return tl_refused(cpu, TL_LOST_RING_FULL) | 1;
 	n = TL_BOUND(n, sizeof(struct tl_ev_log) + TL_CHUNK);
 	if (bpf_ringbuf_output(&tl_ring, w->head + sizeof(w->head) - sizeof(struct tl_ev_log), n,
-			       (pending ^ (pending + n)) & ~(quarter - 1) ? BPF_RB_FORCE_WAKEUP :
-									      BPF_RB_NO_WAKEUP))
+			       (pending ^ (pending + n)) & ~(quarter - 1) ? BPF_RB_FORCE_WAKEUP
+									  : BPF_RB_NO_WAKEUP))
 		return tl_refused(cpu, TL_LOST_RING_FULL) | 1;
 	stats->emitted_events++;
 	stats->emitted_bytes += w->fill;

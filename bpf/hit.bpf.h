@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One system call of a selected process, at its exit: what the log side and the socket side share. */
+/* One system call of a selected process, at its exit: what the log side and the socket side share.
+ */
 #ifndef TL_HIT_BPF_H
 #define TL_HIT_BPF_H
 
@@ -9,27 +10,28 @@
 #define TL_MSGHDR_IOV 16 /* msg_iov and msg_iovlen in a struct msghdr */
 
 struct tl_hit {
-	void *ctx;            /* the program's, for perf output */
+	void *ctx; /* the program's, for perf output */
 	struct pt_regs *regs;
 	struct tl_control *control;
 	struct tl_stats *stats;
 	struct tl_proc *proc;
-	__u64 task, id, now;  /* task_struct, pid_tgid, monotonic time */
+	__u64 task, id, now; /* task_struct, pid_tgid, monotonic time */
 	__u64 unit;
 	long ret;
 	__u32 call, cpu, fd;
-	__u32 drop;           /* 1 + enum tl_cause: known beforehand to be lost */
+	__u32 drop; /* 1 + enum tl_cause: known beforehand to be lost */
 	struct tl_found found;
 };
 
-/* Where the bytes of a call are. The first segment is known; `iov` has all of them when there are more. */
+/* Where the bytes of a call are. The first segment is known; `iov` has all of them when there are
+ * more. */
 struct tl_segments {
 	__u64 base, len;
 	__u64 iov, iov_count;
 };
 
-static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, __u8 type, __u8 flags,
-				    __u32 len)
+static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, __u8 type,
+				    __u8 flags, __u32 len)
 {
 	e->type = type;
 	e->unit_kind = h->proc->unit_kind;
@@ -45,20 +47,21 @@ static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, 
 	e->cpu = h->cpu;
 }
 
-/* The wake-up flag of a BPF ring record of `n` bytes: wakes when the fill crosses a quarter, half or three quarters of the
- * ring. Negative when a log event of that size would take the fill above 7/8. */
+/* The wake-up flag of a BPF ring record of `n` bytes: wakes when the fill crosses a quarter, half
+ * or three quarters of the ring. Negative when a log event of that size would take the fill above
+ * 7/8. */
 static __always_inline long tl_ring_room(__u64 n)
 {
 	__u64 pending = bpf_ringbuf_query(&tl_ring, BPF_RB_AVAIL_DATA);
 
 	if (pending + n > tl_ring_size / 8 * 7)
 		return -1;
-	return (pending ^ (pending + n)) & ~(tl_ring_size / 4 - 1) ? BPF_RB_FORCE_WAKEUP :
-								     BPF_RB_NO_WAKEUP;
+	return (pending ^ (pending + n)) & ~(tl_ring_size / 4 - 1) ? BPF_RB_FORCE_WAKEUP
+								   : BPF_RB_NO_WAKEUP;
 }
 
-/* Puts the control event of `n` bytes that is on the workbench into the ring, and wakes the agent: a file waits for its
- * verdict, a process for its runtime to be known. They are few. */
+/* Puts the control event of `n` bytes that is on the workbench into the ring, and wakes the agent:
+ * a file waits for its verdict, a process for its runtime to be known. They are few. */
 static __always_inline long tl_emit_ctl(struct tl_hit *h, struct tl_work *w, __u64 n)
 {
 	long err;
@@ -73,7 +76,8 @@ static __always_inline long tl_emit_ctl(struct tl_hit *h, struct tl_work *w, __u
 	return err;
 }
 
-/* Finds the process's entry, made at its first event; sets the unit. False when there is no room for it. */
+/* Finds the process's entry, made at its first event; sets the unit. False when there is no room
+ * for it. */
 static __always_inline bool tl_find_proc(struct tl_hit *h)
 {
 	__u32 tgid = h->id >> 32;
@@ -85,7 +89,8 @@ static __always_inline bool tl_find_proc(struct tl_hit *h)
 	if (p && p->start_ns != TL_GET(struct task_struct, leader, start_boottime))
 		p = NULL;
 #else
-	/* Entries of dead processes are removed at their end; one that the agent made has its start to a tick. */
+	/* Entries of dead processes are removed at their end; one that the agent made has its start
+	 * to a tick. */
 	if (p && !(p->start_ns % 10000000))
 		p = NULL;
 #endif
@@ -130,7 +135,8 @@ static __always_inline bool tl_segments(struct tl_hit *h, struct tl_segments *s)
 }
 
 /* Sets the workbench up to read `left` bytes. */
-static __always_inline void tl_start_reading(struct tl_work *w, const struct tl_segments *s, __u64 left)
+static __always_inline void tl_start_reading(struct tl_work *w, const struct tl_segments *s,
+					     __u64 left)
 {
 	w->left = left;
 	w->fill = 0;

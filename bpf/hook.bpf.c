@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What is attached to system calls: two programs that only jump into a slot of tl_prog. A new agent replaces the slot: each
- * call is seen by the old program or by the new one, never by both, never by none, which two attached programs could not
- * do (and bpf_link_update refuses this program type). They carry no policy, so that they never need replacing. */
+/* What is attached to system calls: two programs that only jump into a slot of tl_prog. A new agent
+ * replaces the slot: each call is seen by the old program or by the new one, never by both, never
+ * by none, which two attached programs could not do (and bpf_link_update refuses this program
+ * type). They carry no policy, so that they never need replacing. */
 #include "bpf/maps.bpf.h"
 
 struct {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The log side: a write to a file that is, or may be, a log. The fast path is one segment up to a chunk, copied straight into
- * a ring record of the next larger size class; everything else goes over the workbench (gather.bpf.c). */
+/* The log side: a write to a file that is, or may be, a log. The fast path is one segment up to a
+ * chunk, copied straight into a ring record of the next larger size class; everything else goes
+ * over the workbench (gather.bpf.c). */
 #ifndef TL_LOG_BPF_H
 #define TL_LOG_BPF_H
 
 #include "bpf/hit.bpf.h"
 
 /* Counts `bytes` of `s` as lost by `cause`. */
-static __always_inline void tl_log_lose(struct tl_hit *h, struct tl_stream *s, __u32 cause, __u64 bytes)
+static __always_inline void tl_log_lose(struct tl_hit *h, struct tl_stream *s, __u32 cause,
+					__u64 bytes)
 {
 	__sync_fetch_and_add(&s->lost_bytes, bytes);
 	__sync_fetch_and_add(&s->lost_calls, 1);
@@ -19,8 +21,8 @@ static __always_inline void tl_log_lose(struct tl_hit *h, struct tl_stream *s, _
 }
 
 /* Everything of a LOG event but its data. */
-static __always_inline void tl_log_head(const struct tl_hit *h, const struct tl_stream *s, struct tl_ev_log *e,
-					__u32 len)
+static __always_inline void tl_log_head(const struct tl_hit *h, const struct tl_stream *s,
+					struct tl_ev_log *e, __u32 len)
 {
 	__u8 undecided = s->verdict == TL_VERDICT_UNDECIDED ? TL_EVF_UNDECIDED : 0;
 
@@ -38,7 +40,7 @@ static __always_inline void tl_log_head(const struct tl_hit *h, const struct tl_
 		struct {                                                                           \
 			struct tl_ev_log e;                                                        \
 			__u8 data[SZ];                                                             \
-		} *r;                                                                              \
+		} * r;                                                                             \
 		long wake = tl_ring_room(sizeof(*r));                                              \
                                                                                                    \
 		r = wake < 0 ? NULL : bpf_ringbuf_reserve(&tl_ring, sizeof(*r), 0);                \
@@ -107,7 +109,8 @@ static __always_inline void tl_log_run(struct tl_hit *h, struct tl_work *w)
 
 static const struct tl_stream tl_no_stream;
 
-/* The file's entry, made at first sight; NULL, counted, when there is no room or no agent to decide it. */
+/* The file's entry, made at first sight; NULL, counted, when there is no room or no agent to decide
+ * it. */
 static __always_inline struct tl_stream *tl_find_stream(struct tl_hit *h)
 {
 	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
@@ -129,8 +132,9 @@ static __always_inline struct tl_stream *tl_find_stream(struct tl_hit *h)
 	return NULL;
 }
 
-/* Puts the FILE event of a new stream into the ring, before the first LOG event of any CPU. Two CPUs may both do it.
- * Returns whether it is there; the stream is ignored from now on when its file system has no logs. */
+/* Puts the FILE event of a new stream into the ring, before the first LOG event of any CPU. Two
+ * CPUs may both do it. Returns whether it is there; the stream is ignored from now on when its file
+ * system has no logs. */
 static __always_inline bool tl_announce(struct tl_hit *h, struct tl_stream *s)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
@@ -139,7 +143,8 @@ static __always_inline bool tl_announce(struct tl_hit *h, struct tl_stream *s)
 	if (!w)
 		return false;
 	w->file = h->found.id;
-	n = tl_file_event(h->cpu, tl_scalar(h->found.file), h->fd, h->found.kind | h->found.std << 8);
+	n = tl_file_event(h->cpu, tl_scalar(h->found.file), h->fd,
+			  h->found.kind | h->found.std << 8);
 	if (n < 0) {
 		s->verdict = TL_VERDICT_IGNORE;
 		return false;
@@ -220,7 +225,8 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 	}
 	if (silent && !h->drop)
 		h->drop = 1 + TL_LOST_RING_FULL;
-	/* What a process prints is surely meant to be read: only other files wait for the agent's word with a budget. */
+	/* What a process prints is surely meant to be read: only other files wait for the agent's
+	 * word with a budget. */
 	if (!h->drop && !h->found.std && s->verdict == TL_VERDICT_UNDECIDED) {
 		take = tl_undecided_room(h, s, mmsg ? 1 : take);
 		if (mmsg && !take)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The maps and load-time constants that all programs share. Every object declares them weak; the linker makes them one.
- * Sizes are the defaults: the loader sets them, and may turn tl_ring into a perf event array, before the load. */
+/* The maps and load-time constants that all programs share. Every object declares them weak; the
+ * linker makes them one. Sizes are the defaults: the loader sets them, and may turn tl_ring into a
+ * perf event array, before the load. */
 #ifndef TL_MAPS_BPF_H
 #define TL_MAPS_BPF_H
 
@@ -11,8 +12,8 @@
 #include <bpf/bpf_tracing.h>
 
 /* Load-time constants: what they switch off, the verifier removes. */
-extern const volatile bool tl_perf;       /* tl_ring is a perf event array */
-extern const volatile bool tl_wire;       /* sockets are captured */
+extern const volatile bool tl_perf;	  /* tl_ring is a perf event array */
+extern const volatile bool tl_wire;	  /* sockets are captured */
 extern const volatile __u64 tl_ring_size; /* bytes of the BPF ring buffer */
 
 struct {
@@ -37,7 +38,8 @@ struct {
 	__type(value, struct tl_sock);
 } tl_socks __weak SEC(".maps");
 
-/* The newest inode number of each struct sock, for when its end is seen: then the number is gone. */
+/* The newest inode number of each struct sock, for when its end is seen: then the number is gone.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -88,24 +90,25 @@ struct {
 #define TL_WIRE_HEAD sizeof(struct tl_ev_wire)
 #define TL_CTL_MAX (sizeof(struct tl_ev_file) + TL_PATH_MAX)
 
-/* One CPU's workbench. A program owns it from its first use to its end: programs of one attachment never nest on a CPU
- * (where they run preemptibly, the kernel skips the second). An event's struct ends where `data` begins. The buffer is
- * twice a chunk, so that "start below a chunk, at most a chunk more" needs no relation the verifier cannot see. */
+/* One CPU's workbench. A program owns it from its first use to its end: programs of one attachment
+ * never nest on a CPU (where they run preemptibly, the kernel skips the second). An event's struct
+ * ends where `data` begins. The buffer is twice a chunk, so that "start below a chunk, at most a
+ * chunk more" needs no relation the verifier cannot see. */
 struct tl_work {
 	/* the call being read */
 	struct tl_file_id file;
-	__u64 msgs;     /* user address of mmsghdr of the next message, for sendmmsg */
-	__u64 iov;      /* user address of the iovec array */
+	__u64 msgs;	/* user address of mmsghdr of the next message, for sendmmsg */
+	__u64 iov;	/* user address of the iovec array */
 	__u64 seg_base; /* the segment being read, and what is left of it */
 	__u64 seg_left;
-	__u64 left;     /* bytes of the call not yet read */
+	__u64 left; /* bytes of the call not yet read */
 	__u32 msgs_left;
 	__u32 iov_next, iov_count;
-	__u32 fill;     /* bytes in `data` */
+	__u32 fill;	/* bytes in `data` */
 	__u32 call_off; /* offset of `data` in the call */
 	__u32 call_len;
-	__u32 fresh;    /* the stream's lost_bytes in `log` is of this moment */
-	__u32 drop;     /* 1 + enum tl_cause: every message is lost */
+	__u32 fresh; /* the stream's lost_bytes in `log` is of this moment */
+	__u32 drop;  /* 1 + enum tl_cause: every message is lost */
 	__u32 tgid, pad0;
 	struct tl_ev_log log; /* what all the call's events begin with */
 	struct {
@@ -132,7 +135,8 @@ struct {
 	__type(value, struct tl_work);
 } tl_work __weak SEC(".maps");
 
-/* x bounded by the constant m with a compare that the compiler cannot take apart: what the verifier wants to see. */
+/* x bounded by the constant m with a compare that the compiler cannot take apart: what the verifier
+ * wants to see. */
 #define TL_BOUND(x, m)                                                                             \
 	({                                                                                         \
 		__u64 _x = (x);                                                                    \

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Processes: children of selected ones are selected before they can run, and the end of a process clears its entries, so that
- * a reused id selects nobody. The hooks run rarely: events are built on the stack. */
+/* Processes: children of selected ones are selected before they can run, and the end of a process
+ * clears its entries, so that a reused id selects nobody. The hooks run rarely: events are built on
+ * the stack. */
 #include "bpf/maps.bpf.h"
 
 static __always_inline __u8 tl_how(__u32 tgid)
@@ -28,7 +29,8 @@ static __always_inline bool tl_is_selected(__u32 tgid)
 	return control->select_all || (control->by_cgroup && tl_cgroup_selected());
 }
 
-static __always_inline void tl_emit_proc(void *ctx, struct task_struct *leader, __u32 what, __u32 parent)
+static __always_inline void tl_emit_proc(void *ctx, struct task_struct *leader, __u32 what,
+					 __u32 parent)
 {
 	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
 	__u32 tgid = leader->tgid;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What happens once a process, a file or a socket: events that describe them are prepared in the CPU's workbench (`ctl`)
- * and put into the ring by the caller, who has the program's context that perf output wants. Probe reads only: the same
- * code on every kernel, and nothing here is hot. */
+/* What happens once a process, a file or a socket: events that describe them are prepared in the
+ * CPU's workbench (`ctl`) and put into the ring by the caller, who has the program's context that
+ * perf output wants. Probe reads only: the same code on every kernel, and nothing here is hot. */
 #include "bpf/maps.bpf.h"
 
 #define S_IFSOCK 0140000
@@ -126,8 +126,8 @@ static __always_inline __u32 tl_path(struct tl_work *w, __u32 cpu, struct file *
 	return TL_PATH_MAX - w->path_at;
 }
 
-/* Prepares the FILE event of `file`, whose id is on the workbench. `kind_and_flags`: enum tl_file_kind, TL_EVF_* << 8.
- * Returns its length, or -1 when it is no log by its file system. */
+/* Prepares the FILE event of `file`, whose id is on the workbench. `kind_and_flags`: enum
+ * tl_file_kind, TL_EVF_* << 8. Returns its length, or -1 when it is no log by its file system. */
 __noinline int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_flags)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
@@ -167,8 +167,8 @@ __noinline int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_fla
 	})
 #define TL_IS(path, literal) (TL_STARTS(path, literal) && !(path)[sizeof(literal) - 1])
 
-/* Whether a unix socket's peer (or the address at the user address `name`) is a log: journald's or syslog's by the path it
- * is bound to, which is left on the workbench. */
+/* Whether a unix socket's peer (or the address at the user address `name`) is a log: journald's or
+ * syslog's by the path it is bound to, which is left on the workbench. */
 __noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
@@ -192,7 +192,8 @@ __noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name)
 			return 0;
 		n = bpf_probe_read_kernel_str(
 			path, 108,
-			(void *)((__u64)addr + bpf_core_field_offset(struct unix_address, name) + 2));
+			(void *)((__u64)addr + bpf_core_field_offset(struct unix_address, name) +
+				 2));
 	}
 	if (n <= 1)
 		return 0;
@@ -206,9 +207,9 @@ __noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name)
 	       TL_IS(path, "syslog");
 }
 
-/* The goroutine that runs on the current thread; 0 when it cannot be read, or the runtime is one whose layout is not known
- * (g_goid_off 0: there is never an id at the start of a g). g is where the thread-local slot points; on a
- * system stack g is another, and m's current one counts. */
+/* The goroutine that runs on the current thread; 0 when it cannot be read, or the runtime is one
+ * whose layout is not known (g_goid_off 0: there is never an id at the start of a g). g is where
+ * the thread-local slot points; on a system stack g is another, and m's current one counts. */
 __noinline __u64 tl_unit(__u32 tgid)
 {
 	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
@@ -229,8 +230,9 @@ __noinline __u64 tl_unit(__u32 tgid)
 	return id;
 }
 
-/* Whether the current task's cgroup was selected. A process that lives in version 1 hierarchies only is in the root of the
- * unified one (id 1): then the memory controller's directory is meant. */
+/* Whether the current task's cgroup was selected. A process that lives in version 1 hierarchies
+ * only is in the root of the unified one (id 1): then the memory controller's directory is meant.
+ */
 __noinline bool tl_cgroup_selected(void)
 {
 	__u64 id = bpf_get_current_cgroup_id();
@@ -240,10 +242,10 @@ __noinline bool tl_cgroup_selected(void)
 		struct css_set *set = BPF_CORE_READ(task, cgroups);
 		struct cgroup_subsys_state *css = NULL;
 
-		bpf_probe_read_kernel(&css, sizeof(css),
-				      (void *)((__u64)set + bpf_core_field_offset(struct css_set, subsys) +
-					       8 * bpf_core_enum_value(enum cgroup_subsys_id,
-								       memory_cgrp_id)));
+		bpf_probe_read_kernel(
+			&css, sizeof(css),
+			(void *)((__u64)set + bpf_core_field_offset(struct css_set, subsys) +
+				 8 * bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)));
 		id = BPF_CORE_READ(css, cgroup, kn, id);
 	}
 	return bpf_map_lookup_elem(&tl_cgroups, &id) != NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The end of a TCP socket that is being watched. It may come in softirq, long after close(2), when the sockfs inode is gone:
- * tl_sock_ino still has its number. */
+/* The end of a TCP socket that is being watched. It may come in softirq, long after close(2), when
+ * the sockfs inode is gone: tl_sock_ino still has its number. */
 #include "bpf/maps.bpf.h"
 
 #define TCP_CLOSE 7
@@ -35,7 +35,7 @@ static __always_inline void tl_emit_end(void *ctx, const struct tl_sock_key *key
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tl_sock_close, struct sock *sk, int old_state, int new_state)
 {
-	struct tl_sock_key key = { (__u64)sk, 0 };
+	struct tl_sock_key key = {(__u64)sk, 0};
 	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
 	struct tl_sock *s;
 	__u32 tgid;

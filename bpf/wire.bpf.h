@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The socket side: calls on stream sockets that look like HTTP. Of an unknown socket the first bytes of each call are compared
- * with the request methods and "HTTP/"; nothing else is read before one fits, and after 32 calls without one the socket is
- * ignored. A single byte or the beginning of a method fits as well: headers may come in any pieces. */
+/* The socket side: calls on stream sockets that look like HTTP. Of an unknown socket the first
+ * bytes of each call are compared with the request methods and "HTTP/"; nothing else is read before
+ * one fits, and after 32 calls without one the socket is ignored. A single byte or the beginning of
+ * a method fits as well: headers may come in any pieces. */
 #ifndef TL_WIRE_BPF_H
 #define TL_WIRE_BPF_H
 
@@ -51,7 +52,8 @@ static __always_inline void tl_wire_lose(struct tl_hit *h, __u32 cause)
 
 static const struct tl_sock tl_no_sock;
 
-/* The socket's entry; made, with the old one of a struct sock used anew removed, when it has none. */
+/* The socket's entry; made, with the old one of a struct sock used anew removed, when it has none.
+ */
 static __always_inline struct tl_sock *tl_find_sock(struct tl_hit *h, const struct tl_sock_key *key)
 {
 	struct tl_sock *s = bpf_map_lookup_elem(&tl_socks, key);
@@ -61,7 +63,7 @@ static __always_inline struct tl_sock *tl_find_sock(struct tl_hit *h, const stru
 		return s;
 	ino = bpf_map_lookup_elem(&tl_sock_ino, &key->sock);
 	if (ino && *ino != key->ino) {
-		struct tl_sock_key old = { key->sock, *ino };
+		struct tl_sock_key old = {key->sock, *ino};
 
 		bpf_map_delete_elem(&tl_socks, &old);
 	}
@@ -82,7 +84,8 @@ struct tl_moved {
 };
 
 /* Everything of a WIRE event but its data. */
-static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl_moved *m, struct tl_ev_wire *e)
+static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl_moved *m,
+					 struct tl_ev_wire *e)
 {
 	const struct sock *sk = (void *)m->sk;
 
@@ -125,7 +128,8 @@ static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl
 	} while (0)
 
 /* Copies one segment. Returns -1, or the cause of its loss. */
-static __always_inline int tl_wire_copy(const struct tl_hit *h, const struct tl_moved *m, __u64 base)
+static __always_inline int tl_wire_copy(const struct tl_hit *h, const struct tl_moved *m,
+					__u64 base)
 {
 	if (m->len <= 256)
 		TL_WIRE_CLASS(256);
@@ -136,8 +140,10 @@ static __always_inline int tl_wire_copy(const struct tl_hit *h, const struct tl_
 	TL_WIRE_CLASS(16384);
 }
 
-/* Gathers several segments on the workbench and puts them into the ring. Returns -1, or the cause of its loss. */
-static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_moved *m, const struct tl_segments *seg)
+/* Gathers several segments on the workbench and puts them into the ring. Returns -1, or the cause
+ * of its loss. */
+static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_moved *m,
+					  const struct tl_segments *seg)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
 	__u64 n;
@@ -158,7 +164,8 @@ static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_move
 }
 
 /* Emits one WIRE event; of the bytes moved, `m->len` could be copied. */
-static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m, const struct tl_segments *seg)
+static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
+					 const struct tl_segments *seg)
 {
 	__u32 max = h->control->wire_max;
 	int cause;
@@ -169,7 +176,8 @@ static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m, c
 		m->len = max;
 	if (m->len < m->bytes)
 		m->flags |= TL_EVF_TRUNC;
-	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, m, seg) : tl_wire_copy(h, m, seg->base);
+	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, m, seg)
+					     : tl_wire_copy(h, m, seg->base);
 	if (cause >= 0)
 		tl_wire_lose(h, cause);
 	else
@@ -196,11 +204,16 @@ static __always_inline bool tl_wire_probe(struct tl_sock *s, const struct tl_seg
 /* A call that moved `h->ret` bytes on the stream socket `sk`, seen or (sendfile, splice) not. */
 static __always_inline void tl_wire_call(struct tl_hit *h, __u64 sk, __u16 family, __u8 flags)
 {
-	struct tl_sock_key key = { sk, h->found.id.ino };
+	struct tl_sock_key key = {sk, h->found.id.ino};
 	bool seen = h->call != TL_CALL_SENDFILE && h->call != TL_CALL_SPLICE;
 	struct tl_moved m = {
-		.sk = sk, .ino = key.ino, .bytes = h->ret, .family = family,
-		.len = !seen ? 0 : h->ret > TL_WIRE_MAX ? TL_WIRE_MAX : h->ret,
+		.sk = sk,
+		.ino = key.ino,
+		.bytes = h->ret,
+		.family = family,
+		.len = !seen		      ? 0
+		       : h->ret > TL_WIRE_MAX ? TL_WIRE_MAX
+					      : h->ret,
 		.flags = flags | (h->ret ? 0 : TL_EVF_EOF),
 	};
 	struct tl_segments seg = {};

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is evidence. For: the response's head is written by the actor that completed the request's header, nothing else of a server
- * was touched between, and (threads) another request of the process was open meanwhile. The last condition is what
- * makes an event loop that has only ever had one request at a time prove nothing: there the reader always is the writer, and
- * timers log between the two all the same.
- * Against: another actor writes the response; an actor completes a second header, or moves bytes of another server connection,
- * before it has answered the first. What only the client did (two requests in one segment) is no evidence, but ambiguous. */
+/* What is evidence. For: the response's head is written by the actor that completed the request's
+ * header, nothing else of a server was touched between, and (threads) another request of the
+ * process was open meanwhile. The last condition is what makes an event loop that has only ever had
+ * one request at a time prove nothing: there the reader always is the writer, and timers log
+ * between the two all the same. Against: another actor writes the response; an actor completes a
+ * second header, or moves bytes of another server connection, before it has answered the first.
+ * What only the client did (two requests in one segment) is no evidence, but ambiguous. */
 #include "agent/correlate/actor.h"
 
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/proc.h"
 
-struct tl_actor_key tl_actor_key_of(const struct tl_cproc *proc, uint8_t unit_kind, uint64_t unit, uint32_t tid)
+struct tl_actor_key tl_actor_key_of(const struct tl_cproc *proc, uint8_t unit_kind, uint64_t unit,
+				    uint32_t tid)
 {
 	return (struct tl_actor_key){
 		.proc = proc->serial,
@@ -27,7 +29,8 @@ struct tl_actor *tl_actor_find(const struct tl_corr *corr, const struct tl_actor
 	return slot ? *slot : NULL;
 }
 
-struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_actor_key *key)
+struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc,
+			      const struct tl_actor_key *key)
 {
 	struct tl_actor *actor = tl_actor_find(corr, key), **slot;
 
@@ -71,8 +74,8 @@ static void contradict(struct tl_corr *corr, const struct tl_actor *actor)
 	tl_gate_contradict(corr, actor->proc->gate, (enum tl_unit_kind)actor->key.kind);
 }
 
-/* A response without a length lasts until its connection ends, and the end is seen late (the peer has to close as well): the
- * reader that goes on to other work has finished it. */
+/* A response without a length lasts until its connection ends, and the end is seen late (the peer
+ * has to close as well): the reader that goes on to other work has finished it. */
 static bool moved_on(struct tl_corr *corr, struct tl_actor *actor)
 {
 	struct tl_request *current = actor->current;
@@ -88,13 +91,15 @@ static bool moved_on(struct tl_corr *corr, struct tl_actor *actor)
 static void remember(struct tl_actor *actor, struct tl_request *request)
 {
 	if (actor->n_windows == TL_WINDOWS) {
-		memmove(actor->windows, actor->windows + 1, sizeof(actor->windows) - sizeof(actor->windows[0]));
+		memmove(actor->windows, actor->windows + 1,
+			sizeof(actor->windows) - sizeof(actor->windows[0]));
 		actor->n_windows--;
 	}
 	actor->windows[actor->n_windows++] = request;
 }
 
-void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_request *request, bool mixed)
+void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_request *request,
+		   bool mixed)
 {
 	struct tl_request *current = actor->current;
 
@@ -131,7 +136,8 @@ static bool same_actor(const struct tl_actor_key *a, const struct tl_actor_key *
 	return a->proc == b->proc && a->id == b->id && a->kind == b->kind;
 }
 
-void tl_actor_answer(struct tl_corr *corr, struct tl_request *request, const struct tl_actor_key *writer)
+void tl_actor_answer(struct tl_corr *corr, struct tl_request *request,
+		     const struct tl_actor_key *writer)
 {
 	struct tl_actor *reader = request->reader;
 	bool overlapped;
@@ -167,7 +173,8 @@ void tl_actor_forget(struct tl_corr *corr, struct tl_request *request)
 	tl_actor_settle(corr, actor);
 }
 
-struct tl_request *tl_actor_at(const struct tl_actor *actor, uint64_t time_ns, uint64_t *ret_next_ns)
+struct tl_request *tl_actor_at(const struct tl_actor *actor, uint64_t time_ns,
+			       uint64_t *ret_next_ns)
 {
 	uint64_t next_ns = UINT64_MAX;
 

@@ -111,15 +111,18 @@ static uint64_t stable_hash(const void *data, size_t len, uint64_t hash)
 
 static uint64_t name_conn(const struct tl_ev_wire *event)
 {
-	uint64_t parts[4] = { event->sock, event->sock_ino, event->h.time_ns, event->h.start_ns };
+	uint64_t parts[4] = {event->sock, event->sock_ino, event->h.time_ns, event->h.start_ns};
 
-	return stable_hash(event->local_addr, 32, stable_hash(parts, sizeof(parts), UINT64_C(0xcbf29ce484222325)));
+	return stable_hash(event->local_addr, 32,
+			   stable_hash(parts, sizeof(parts), UINT64_C(0xcbf29ce484222325)));
 }
 
-/* Who sends the request tells the side. A socket first met at its response is known, but not in step. */
-static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *data, bool *ret_desync)
+/* Who sends the request tells the side. A socket first met at its response is known, but not in
+ * step. */
+static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *data,
+				    bool *ret_desync)
 {
-	struct tl_span first = { data, event->h.len };
+	struct tl_span first = {data, event->h.len};
 	int request = tl_http1_looks_request(first), response = tl_http1_looks_response(first);
 	bool received = event->h.flags & TL_EVF_RECV;
 
@@ -137,7 +140,7 @@ static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *
 struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full)
 {
 	const struct tl_ev_wire *event = corr->event;
-	struct tl_sock_key key = { event->sock, event->sock_ino };
+	struct tl_sock_key key = {event->sock, event->sock_ino};
 	bool desync;
 	enum tl_conn_role role = guess_role(event, data, &desync);
 	struct tl_conn *conn, **slot;
@@ -179,7 +182,8 @@ static void end_requests(struct tl_conn *conn, enum tl_why why)
 		bool answering = request->state == TL_REQ_ANSWERING;
 
 		/* Bodies as far as they came. The newest request's is the one under way. */
-		if (!request->next && conn->request.state != TL_HTTP1_IDLE && conn->request.state > TL_HTTP1_HEADERS)
+		if (!request->next && conn->request.state != TL_HTTP1_IDLE &&
+		    conn->request.state > TL_HTTP1_HEADERS)
 			request->request_bytes = conn->request.body_bytes;
 		if (answering)
 			request->response_bytes = conn->response.body_bytes;
@@ -189,7 +193,8 @@ static void end_requests(struct tl_conn *conn, enum tl_why why)
 
 void tl_conn_desync(struct tl_conn *conn, enum tl_why why)
 {
-	bool idle = !conn->queue && conn->request.state == TL_HTTP1_IDLE && conn->response.state == TL_HTTP1_IDLE;
+	bool idle = !conn->queue && conn->request.state == TL_HTTP1_IDLE &&
+		    conn->response.state == TL_HTTP1_IDLE;
 
 	if (conn->desync && !conn->queue)
 		return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_conn: a connection by the identity of its socket, its two parsers and its queue of open requests; private to correlate/. */
+/* tl_conn: a connection by the identity of its socket, its two parsers and its queue of open
+ * requests; private to correlate/. */
 #ifndef TL_CORRELATE_CONN_H
 #define TL_CORRELATE_CONN_H
 
@@ -7,7 +8,8 @@
 
 struct tl_conn *tl_conn_find(const struct tl_corr *corr, const struct tl_sock_key *key);
 
-/* A connection whose first bytes are those of corr->event. NULL: it does not look like HTTP, or (`*ret_full`) there is no room. */
+/* A connection whose first bytes are those of corr->event. NULL: it does not look like HTTP, or
+ * (`*ret_full`) there is no room. */
 struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full);
 
 /* The process used it: its list and its place among all are brought up to date. */
@@ -16,11 +18,12 @@ void tl_conn_use(struct tl_corr *corr, struct tl_conn *conn, struct tl_cproc *pr
 /* Reads what corr->event moved. The connection may be gone afterwards. */
 void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data);
 
-/* The framing is not known any more: open requests end with `why`. Returns to work when a read begins with a method token and
- * nothing is in flight. */
+/* The framing is not known any more: open requests end with `why`. Returns to work when a read
+ * begins with a method token and nothing is in flight. */
 void tl_conn_desync(struct tl_conn *conn, enum tl_why why);
 
-/* The socket is gone: what is open ends, complete when its response lasted until now. Frees the connection. */
+/* The socket is gone: what is open ends, complete when its response lasted until now. Frees the
+ * connection. */
 void tl_conn_end(struct tl_conn *conn);
 
 void tl_conn_free_all(struct tl_corr *corr);

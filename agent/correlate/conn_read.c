@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading: what the parsers call back for. A request exists from its complete header: its owner is the actor of the call that
- * completed it. The response's owner is the actor that wrote its head, begin and end; the first final status ends
- * the waiting of held lines, the end of the message ends the request. */
+/* Reading: what the parsers call back for. A request exists from its complete header: its owner is
+ * the actor of the call that completed it. The response's owner is the actor that wrote its head,
+ * begin and end; the first final status ends the waiting of held lines, the end of the message ends
+ * the request. */
 #include "agent/correlate/conn_read.h"
 
 #include "agent/correlate/actor.h"
@@ -121,7 +122,8 @@ static void bind_reader(struct tl_conn *conn, struct tl_request *request)
 		tl_cproc_blind(corr, request->proc);
 }
 
-/* The client did not wait for answers: whatever serves the connection may be at any of the requests. */
+/* The client did not wait for answers: whatever serves the connection may be at any of the
+ * requests. */
 static void mark_pipelined(struct tl_conn *conn)
 {
 	conn->pipelined = true;
@@ -277,8 +279,8 @@ void tl_conn_init_parsers(struct tl_conn *conn)
 
 /* --- one call --- */
 
-/* Desync ends when a read begins with a method and nothing is in flight: the response's side has spoken since (its client waits
- * for answers, else it never ends). */
+/* Desync ends when a read begins with a method and nothing is in flight: the response's side has
+ * spoken since (its client waits for answers, else it never ends). */
 static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 {
 	if (!conn->desync)
@@ -314,7 +316,8 @@ static void check_writer(struct tl_conn *conn)
 static void touch(struct tl_conn *conn)
 {
 	struct tl_actor_key key = writer_of(conn);
-	struct tl_actor *actor = conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
+	struct tl_actor *actor =
+		conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
 
 	if (actor)
 		tl_actor_touch(conn->corr, actor, conn);
@@ -325,7 +328,8 @@ static void after_read(struct tl_corr *corr, struct tl_conn *conn)
 {
 	struct tl_sock_key key = conn->key;
 	bool broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
-	bool never = broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
+	bool never =
+		broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
 	bool over = never || conn->response.state == TL_HTTP1_TUNNEL;
 
 	conn->tunnel = over;
@@ -351,7 +355,7 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 		return;
 	if (event->call_len) {
 		touch(conn);
-		if (!in_step(conn, of_request, (struct tl_span){ data, seen }))
+		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;
 		conn->clean = conn->request.state == TL_HTTP1_IDLE;
 		if (!of_request)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The entry points. Each event first brings the clock and the process up to date (a refused event ends what was open), then changes the
- * objects, then releases the lines that the change has decided; so a line never sees half of an event. */
+/* The entry points. Each event first brings the clock and the process up to date (a refused event
+ * ends what was open), then changes the objects, then releases the lines that the change has
+ * decided; so a line never sees half of an event. */
 #include "agent/correlate/correlate.h"
 
 #include "agent/correlate/actor.h"
@@ -33,13 +34,16 @@ static bool make_tables(struct tl_corr *corr)
 
 	corr->procs = tl_map_new(sizeof(uint32_t), sizeof(void *), options->max_procs);
 	corr->gates = tl_map_new(3 * sizeof(uint64_t), sizeof(void *), options->max_procs);
-	corr->actors = tl_map_new(sizeof(struct tl_actor_key), sizeof(void *), options->max_requests);
+	corr->actors =
+		tl_map_new(sizeof(struct tl_actor_key), sizeof(void *), options->max_requests);
 	corr->conns = tl_map_new(sizeof(struct tl_sock_key), sizeof(void *), options->max_conns);
-	corr->index = tl_map_new(sizeof(uint64_t), sizeof(void *), (size_t)options->max_requests * TL_TOKENS_MAX);
+	corr->index = tl_map_new(sizeof(uint64_t), sizeof(void *),
+				 (size_t)options->max_requests * TL_TOKENS_MAX);
 	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index;
 }
 
-int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr, struct tl_error *error)
+int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
+		struct tl_error *error)
 {
 	_cleanup_(tl_corr_freep) struct tl_corr *corr = calloc(1, sizeof(*corr));
 
@@ -47,7 +51,8 @@ int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr
 		return tl_error_set(error, -ENOMEM, "no memory for correlation");
 	corr->options = *options;
 	set_defaults(&corr->options);
-	strncpy(corr->instance, options->instance ? options->instance : "", sizeof(corr->instance) - 1);
+	strncpy(corr->instance, options->instance ? options->instance : "",
+		sizeof(corr->instance) - 1);
 	if (!make_tables(corr))
 		return tl_error_set(error, -ENOMEM, "no memory for the tables of correlation");
 	*ret_corr = TAKE_PTR(corr);
@@ -105,7 +110,7 @@ static void advance(struct tl_corr *corr, uint64_t time_ns)
 
 static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
 {
-	struct tl_sock_key key = { event->sock, event->sock_ino };
+	struct tl_sock_key key = {event->sock, event->sock_ino};
 	struct tl_conn *conn = tl_conn_find(corr, &key);
 
 	if (conn)
@@ -114,7 +119,7 @@ static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
 
 static void on_bytes(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data)
 {
-	struct tl_sock_key key = { event->sock, event->sock_ino };
+	struct tl_sock_key key = {event->sock, event->sock_ino};
 	struct tl_cproc *proc = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
 	struct tl_conn *conn;
 	bool full = false;
@@ -203,7 +208,8 @@ void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uin
 }
 
 /* The thread that wrote the line, when lines of it may be waiting. */
-static struct tl_actor *thread_of(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+static struct tl_actor *thread_of(struct tl_corr *corr, struct tl_cproc *proc,
+				  const struct tl_line *line)
 {
 	struct tl_actor_key key;
 
@@ -213,9 +219,11 @@ static struct tl_actor *thread_of(struct tl_corr *corr, struct tl_cproc *proc, c
 	return tl_actor_find(corr, &key);
 }
 
-/* Lines of one thread keep their order: behind one that waits, every other waits too. Where there is no room, those before it are
- * released as they stand; inside `released` that happens later, so the line queues all the same. */
-static bool must_wait(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line, struct tl_decision *ret)
+/* Lines of one thread keep their order: behind one that waits, every other waits too. Where there
+ * is no room, those before it are released as they stand; inside `released` that happens later, so
+ * the line queues all the same. */
+static bool must_wait(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line,
+		      struct tl_decision *ret)
 {
 	struct tl_actor *thread = thread_of(corr, proc, line);
 	bool behind = thread && thread->holds;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_corr: joins lines to requests. Pure user space over an ordered event stream: no clock of its own, no system calls, so
- * that recorded traces replay exactly. The law: a wrong id is worse than none; every line says how it got its id, or why it
- * has none. Bounded: every table has a maximum; full means `none`, counted. One thread. docs/correlation.md explains the
- * levels to people.
+/* tl_corr: joins lines to requests. Pure user space over an ordered event stream: no clock of its
+ * own, no system calls, so that recorded traces replay exactly. The law: a wrong id is worse than
+ * none; every line says how it got its id, or why it has none. Bounded: every table has a maximum;
+ * full means `none`, counted. One thread. docs/correlation.md explains the levels to people.
  *
- * Levels here: `unit` (goroutine id read at the call), `thread` (two-sided: the thread that completed the request's header
- * also wrote its response, and its process has proved so often enough), `app` (the line itself carries an id field) and
- * `inline-token` (the text holds exactly one id of this process's open or recent requests). */
+ * Levels here: `unit` (goroutine id read at the call), `thread` (two-sided: the thread that
+ * completed the request's header also wrote its response, and its process has proved so often
+ * enough), `app` (the line itself carries an id field) and `inline-token` (the text holds exactly
+ * one id of this process's open or recent requests). */
 #ifndef TL_CORRELATE_CORRELATE_H
 #define TL_CORRELATE_CORRELATE_H
 
@@ -18,62 +19,68 @@
 struct tl_corr;
 
 enum tl_how { TL_HOW_NONE, TL_HOW_APP, TL_HOW_UNIT, TL_HOW_THREAD, TL_HOW_INLINE, TL_HOWS };
-#define TL_HOW_NAMES { "none", "app", "unit", "thread", "inline-token" }
+#define TL_HOW_NAMES                                                                               \
+	{                                                                                          \
+		"none", "app", "unit", "thread", "inline-token"                                    \
+	}
 
 enum tl_why {
-	TL_WHY_NOTHING,        /* there is an id */
+	TL_WHY_NOTHING,	       /* there is an id */
 	TL_WHY_NO_REQUEST,     /* no request was open on this unit or thread */
 	TL_WHY_GATE_CLOSED,    /* the thread rule is not (or no longer) proved for this service */
 	TL_WHY_AMBIGUOUS,      /* more than one request fits, or two levels disagree */
-	TL_WHY_FOREIGN,        /* written by a thread or unit that serves no request itself */
-	TL_WHY_BATCHED,        /* a stdio buffer mixed several lines into one write */
-	TL_WHY_SHARED,         /* pieces of several threads */
+	TL_WHY_FOREIGN,	       /* written by a thread or unit that serves no request itself */
+	TL_WHY_BATCHED,	       /* a stdio buffer mixed several lines into one write */
+	TL_WHY_SHARED,	       /* pieces of several threads */
 	TL_WHY_AFTER_RESPONSE, /* the thread's request had been answered already */
-	TL_WHY_UNANSWERED,     /* held, but the response did not come in time or by another thread */
-	TL_WHY_DESYNC,         /* the connection's framing is not known */
-	TL_WHY_LOST,           /* an event of the process was refused meanwhile */
-	TL_WHY_RESTART,        /* the agent was restarted while the line was held */
-	TL_WHY_UNIT_UNKNOWN,   /* the runtime's unit could not be read */
-	TL_WHY_FULL,           /* a table was full */
-	TL_WHY_OFF,            /* correlation is switched off */
+	TL_WHY_UNANSWERED,   /* held, but the response did not come in time or by another thread */
+	TL_WHY_DESYNC,	     /* the connection's framing is not known */
+	TL_WHY_LOST,	     /* an event of the process was refused meanwhile */
+	TL_WHY_RESTART,	     /* the agent was restarted while the line was held */
+	TL_WHY_UNIT_UNKNOWN, /* the runtime's unit could not be read */
+	TL_WHY_FULL,	     /* a table was full */
+	TL_WHY_OFF,	     /* correlation is switched off */
 	TL_WHYS
 };
 #define TL_WHY_NAMES                                                                               \
 	{                                                                                          \
-		"", "no-request", "gate-closed", "ambiguous", "foreign-unit", "batched",           \
-			"shared", "after-response", "unanswered", "desync", "lost", "restart",     \
+		"", "no-request", "gate-closed", "ambiguous", "foreign-unit", "batched", "shared", \
+			"after-response", "unanswered", "desync", "lost", "restart",               \
 			"unit-unknown", "full", "off"                                              \
 	}
 
 struct tl_attribution {
 	enum tl_how how;
-	enum tl_why why;            /* set when how is none */
-	const struct tl_ids *ids;   /* of the request; NULL for none and app; valid during the call */
+	enum tl_why why;	  /* set when how is none */
+	const struct tl_ids *ids; /* of the request; NULL for none and app; valid during the call */
 };
 
 /* An HTTP exchange, told when the response is complete or the connection ended. */
 struct tl_exchange {
 	uint32_t tgid, tid;
-	uint64_t start_ns;          /* process identity */
-	bool server;                /* seen at the server's end; else this process was the client */
-	uint64_t request_ns, header_ns, response_ns, end_ns; /* monotonic: first byte, header complete, first response byte, end */
-	struct tl_span method, path;/* path without the query string */
-	int status;                 /* 0: the connection ended without a response */
+	uint64_t start_ns; /* process identity */
+	bool server;	   /* seen at the server's end; else this process was the client */
+	uint64_t request_ns, header_ns, response_ns,
+		end_ns; /* monotonic: first byte, header complete, first response byte, end */
+	struct tl_span method, path;		/* path without the query string */
+	int status;				/* 0: the connection ended without a response */
 	uint64_t request_bytes, response_bytes; /* bodies */
-	bool complete;              /* the response's end was seen */
+	bool complete;				/* the response's end was seen */
 	const struct tl_ids *ids;
 	const struct tl_ev_wire *socket; /* addresses; valid during the call */
-	uint64_t connection, number; /* connection's hash and the request's number on it: the record's key and uid */
+	uint64_t connection, number;	 /* connection's hash and the request's number on it: the
+					    record's key and uid */
 };
 
 struct tl_corr_options {
-	uint64_t hold_ns;           /* longest a line is held; default 500 ms */
-	uint64_t hold_bytes;        /* held per process; default 1 MiB */
-	uint32_t gate_confirms;     /* confirmations without contradiction that open the thread gate; default 300 */
+	uint64_t hold_ns;	/* longest a line is held; default 500 ms */
+	uint64_t hold_bytes;	/* held per process; default 1 MiB */
+	uint32_t gate_confirms; /* confirmations without contradiction that open the thread gate;
+				   default 300 */
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
-	bool off;                   /* every line is none, why off */
-	bool no_inline;             /* leaves inline-token and app out (for scoring) */
-	const char *instance;       /* makes minted ids unlike any other host's: 16 hex digits */
+	bool off;				     /* every line is none, why off */
+	bool no_inline;	      /* leaves inline-token and app out (for scoring) */
+	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
 	/* A held line's fate. `line->stage` was HELD. */
 	void (*released)(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
 	void (*exchange)(void *arg, const struct tl_exchange *exchange);
@@ -82,21 +89,25 @@ struct tl_corr_options {
 	void *arg;
 };
 
-int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr, struct tl_error *error);
+int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
+		struct tl_error *error);
 void tl_corr_free(struct tl_corr *corr);
 TL_DEFINE_CLEANUP(struct tl_corr *, tl_corr_free);
 
-/* Bytes on a socket (TL_EV_WIRE, data behind the struct) or its end (TL_EV_SOCK). May release lines and tell exchanges. */
+/* Bytes on a socket (TL_EV_WIRE, data behind the struct) or its end (TL_EV_SOCK). May release lines
+ * and tell exchanges. */
 void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data);
 
-/* Fork, exec, exit. `service` (for EXEC, SELECTED: hash of executable and command line; 0 unknown) pools the gate's evidence. */
+/* Fork, exec, exit. `service` (for EXEC, SELECTED: hash of executable and command line; 0 unknown)
+ * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
 
 /* Names the service of a process whose gate evidence is pooled with others of the same hash. */
 void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uint64_t service);
 
-/* Asks for a line. Returns 1 with `*ret` decided now; 0 when it is held: `released` will be called, in order per writer
- * thread. The line must live until then. Lines of one writer thread are never decided out of order. */
+/* Asks for a line. Returns 1 with `*ret` decided now; 0 when it is held: `released` will be called,
+ * in order per writer thread. The line must live until then. Lines of one writer thread are never
+ * decided out of order. */
 int tl_corr_line(struct tl_corr *corr, struct tl_line *line, struct tl_attribution *ret);
 
 /* Ends holds that are too old. Returns the next deadline, UINT64_MAX none. */
@@ -108,18 +119,19 @@ void tl_corr_flush(struct tl_corr *corr);
 struct tl_corr_usage {
 	uint64_t conns, requests, held, held_bytes; /* now */
 	uint64_t exchanges, confirms, contradicts;  /* ever */
-	uint64_t how[TL_HOWS], why[TL_WHYS];        /* lines, ever */
-	uint64_t full;                              /* times a table was full */
+	uint64_t how[TL_HOWS], why[TL_WHYS];	    /* lines, ever */
+	uint64_t full;				    /* times a table was full */
 };
 void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret);
 
 /* The gate of each service: calls `each` for all. */
 struct tl_gate_row {
 	uint64_t service;
-	uint32_t tgid;              /* a process of it */
+	uint32_t tgid; /* a process of it */
 	uint64_t confirms, contradicts;
 	bool open;
 };
-void tl_corr_gates(const struct tl_corr *corr, void (*each)(void *arg, const struct tl_gate_row *row), void *arg);
+void tl_corr_gates(const struct tl_corr *corr,
+		   void (*each)(void *arg, const struct tl_gate_row *row), void *arg);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Levels from strong to weak: the line's own id, unit, thread, an id in the text. A weaker level speaks only where the stronger ones have
- * nothing to say; an ambiguous one silences all below it, and two that name different requests give none.
+/* Levels from strong to weak: the line's own id, unit, thread, an id in the text. A weaker level
+ * speaks only where the stronger ones have nothing to say; an ambiguous one silences all below it,
+ * and two that name different requests give none.
  *
- * The window of a request on its actor is [header complete, response complete], by the exit times of the calls; both ends of a
- * line must lie in it, and the process must not have lost an event since the header. Within one actor these times are
- * ordered, whatever CPU it ran on. */
+ * The window of a request on its actor is [header complete, response complete], by the exit times
+ * of the calls; both ends of a line must lie in it, and the process must not have lost an event
+ * since the header. Within one actor these times are ordered, whatever CPU it ran on. */
 #include "agent/correlate/decide.h"
 
 #include "agent/correlate/actor.h"
@@ -15,13 +16,13 @@
 /* What the structural rules say. */
 struct finding {
 	bool wait;
-	enum tl_why why;            /* NOTHING: `request` is the line's */
+	enum tl_why why; /* NOTHING: `request` is the line's */
 	struct tl_request *request;
 };
 
 static struct finding no(enum tl_why why)
 {
-	return (struct finding){ .why = why };
+	return (struct finding){.why = why};
 }
 
 /* When the request is over for its actor; UINT64_MAX while it is not. */
@@ -51,7 +52,7 @@ static struct finding in_window(const struct tl_actor *actor, const struct tl_li
 		return no(TL_WHY_AMBIGUOUS);
 	if (line->lost_gen != request->lost_gen)
 		return no(TL_WHY_LOST);
-	return (struct finding){ .request = request };
+	return (struct finding){.request = request};
 }
 
 /* Nobody of that name has read a request. */
@@ -62,10 +63,12 @@ static struct finding stranger(const struct tl_cproc *proc, const struct tl_line
 	return no(proc->started ? TL_WHY_FOREIGN : TL_WHY_NO_REQUEST);
 }
 
-static struct finding by_unit(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+static struct finding by_unit(struct tl_corr *corr, struct tl_cproc *proc,
+			      const struct tl_line *line)
 {
 	const struct tl_writer *writer = &line->writer;
-	struct tl_actor_key key = tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
+	struct tl_actor_key key =
+		tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
 	struct tl_actor *actor = tl_actor_find(corr, &key);
 	struct finding finding;
 
@@ -77,8 +80,10 @@ static struct finding by_unit(struct tl_corr *corr, struct tl_cproc *proc, const
 	return finding;
 }
 
-/* Two-sided: the request's reader must be the writer of its response too, as far as the line's moment. */
-static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+/* Two-sided: the request's reader must be the writer of its response too, as far as the line's
+ * moment. */
+static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc,
+				const struct tl_line *line)
 {
 	const struct tl_writer *writer = &line->writer;
 	struct tl_actor_key key = tl_actor_key_of(proc, TL_UNIT_THREAD, 0, writer->tid);
@@ -90,8 +95,8 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 		return stranger(proc, line);
 	finding = in_window(actor, line);
 	request = finding.request;
-	/* A rule that is not believed has no say, in what it finds ambiguous neither: an event loop (nginx) serves many requests on
-	 * one thread, and its lines may still name their own. */
+	/* A rule that is not believed has no say, in what it finds ambiguous neither: an event loop
+	 * (nginx) serves many requests on one thread, and its lines may still name their own. */
 	if (!request && finding.why != TL_WHY_AMBIGUOUS)
 		return finding;
 	if (!tl_gate_thread_open(corr, proc->gate))
@@ -99,7 +104,7 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 	if (!request)
 		return finding;
 	if (request->state == TL_REQ_OPEN)
-		return (struct finding){ .wait = true, .request = request };
+		return (struct finding){.wait = true, .request = request};
 	if (!request->proved)
 		return no(request->why ? (enum tl_why)request->why : TL_WHY_UNANSWERED);
 	if (line->end_ns <= request->settled_ns)
@@ -110,7 +115,8 @@ static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc, con
 	return finding;
 }
 
-static struct finding by_structure(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+static struct finding by_structure(struct tl_corr *corr, struct tl_cproc *proc,
+				   const struct tl_line *line)
 {
 	uint8_t kind = line->writer.unit_kind;
 
@@ -121,12 +127,15 @@ static struct finding by_structure(struct tl_corr *corr, struct tl_cproc *proc, 
 	if (kind != TL_UNIT_THREAD && !line->writer.unit)
 		return no(TL_WHY_UNIT_UNKNOWN);
 	if (!proc)
-		return no(tl_map_count(corr->procs) >= corr->options.max_procs ? TL_WHY_FULL : TL_WHY_NO_REQUEST);
+		return no(tl_map_count(corr->procs) >= corr->options.max_procs ? TL_WHY_FULL
+									       : TL_WHY_NO_REQUEST);
 	return kind == TL_UNIT_THREAD ? by_thread(corr, proc, line) : by_unit(corr, proc, line);
 }
 
-/* The line names the request of another id than the rule found: the rule is the weaker of the two. */
-static void check_app(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line, struct tl_span id)
+/* The line names the request of another id than the rule found: the rule is the weaker of the two.
+ */
+static void check_app(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
+		      struct tl_span id)
 {
 	struct finding finding = by_structure(corr, proc, line);
 	struct tl_matches matches;
@@ -138,7 +147,8 @@ static void check_app(struct tl_corr *corr, struct tl_cproc *proc, const struct 
 		tl_gate_contradict(corr, proc->gate, (enum tl_unit_kind)line->writer.unit_kind);
 }
 
-static bool decide_app(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line, struct tl_decision *ret)
+static bool decide_app(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
+		       struct tl_decision *ret)
 {
 	struct tl_span id;
 
@@ -146,12 +156,13 @@ static bool decide_app(struct tl_corr *corr, struct tl_cproc *proc, const struct
 		return false;
 	if (proc && proc->tokens)
 		check_app(corr, proc, line, id);
-	*ret = (struct tl_decision){ .how = TL_HOW_APP };
+	*ret = (struct tl_decision){.how = TL_HOW_APP};
 	return true;
 }
 
 /* What the text says, beside what the structure found. */
-static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line, struct tl_decision *ret)
+static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
+		       struct tl_decision *ret)
 {
 	struct tl_matches matches;
 
@@ -164,18 +175,18 @@ static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct
 		if (tl_inline_matched(&matches, ret->request))
 			return;
 		tl_gate_contradict_inline(corr, proc->gate);
-		*ret = (struct tl_decision){ .why = TL_WHY_AMBIGUOUS };
+		*ret = (struct tl_decision){.why = TL_WHY_AMBIGUOUS};
 	} else if (tl_inline_one(&matches) && tl_gate_inline_open(proc->gate)) {
-		*ret = (struct tl_decision){ .how = TL_HOW_INLINE, .request = matches.request[0] };
+		*ret = (struct tl_decision){.how = TL_HOW_INLINE, .request = matches.request[0]};
 	}
 }
 
-bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line, enum tl_why give_up,
-	       struct tl_decision *ret)
+bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
+	       enum tl_why give_up, struct tl_decision *ret)
 {
 	struct finding finding;
 
-	*ret = (struct tl_decision){ .why = TL_WHY_OFF };
+	*ret = (struct tl_decision){.why = TL_WHY_OFF};
 	if (corr->options.off || decide_app(corr, proc, line, ret))
 		return true;
 	finding = by_structure(corr, proc, line);
@@ -192,9 +203,10 @@ bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line
 	return true;
 }
 
-void tl_decision_tell(struct tl_corr *corr, const struct tl_decision *decision, struct tl_attribution *ret)
+void tl_decision_tell(struct tl_corr *corr, const struct tl_decision *decision,
+		      struct tl_attribution *ret)
 {
-	*ret = (struct tl_attribution){ .how = decision->how, .why = decision->why };
+	*ret = (struct tl_attribution){.how = decision->how, .why = decision->why};
 	corr->usage.how[ret->how]++;
 	if (ret->how == TL_HOW_NONE)
 		corr->usage.why[ret->why]++;

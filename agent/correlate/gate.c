@@ -12,8 +12,8 @@ struct tl_gate_key {
 static struct tl_gate_key key_of(const struct tl_cproc *proc, uint64_t service)
 {
 	if (service)
-		return (struct tl_gate_key){ .service = service };
-	return (struct tl_gate_key){ .start_ns = proc->start_ns, .tgid = proc->tgid };
+		return (struct tl_gate_key){.service = service};
+	return (struct tl_gate_key){.start_ns = proc->start_ns, .tgid = proc->tgid};
 }
 
 static struct tl_gate *get_gate(struct tl_corr *corr, const struct tl_cproc *proc, uint64_t service)
@@ -121,7 +121,8 @@ void tl_gate_units(struct tl_corr *corr, struct tl_gate *gate)
 
 bool tl_gate_thread_open(const struct tl_corr *corr, const struct tl_gate *gate)
 {
-	return gate && !gate->units && !gate->contradicts && gate->confirms >= corr->options.gate_confirms;
+	return gate && !gate->units && !gate->contradicts &&
+	       gate->confirms >= corr->options.gate_confirms;
 }
 
 bool tl_gate_unit_open(const struct tl_gate *gate)
@@ -134,17 +135,19 @@ bool tl_gate_inline_open(const struct tl_gate *gate)
 	return gate && !gate->inline_contradicts;
 }
 
-void tl_corr_gates(const struct tl_corr *corr, void (*each)(void *arg, const struct tl_gate_row *row), void *arg)
+void tl_corr_gates(const struct tl_corr *corr,
+		   void (*each)(void *arg, const struct tl_gate_row *row), void *arg)
 {
 	size_t iter = 0;
 	void *value;
 
 	while (tl_map_next(corr->gates, &iter, NULL, &value)) {
 		const struct tl_gate *gate = *(struct tl_gate **)value;
-		struct tl_gate_row row = { .service = gate->service, .tgid = gate->tgid };
+		struct tl_gate_row row = {.service = gate->service, .tgid = gate->tgid};
 
 		/* A process that serves nothing has nothing to show. */
-		if (!gate->service && !gate->confirms && !gate->contradicts && !gate->unit_confirms && !gate->unit_contradicts)
+		if (!gate->service && !gate->confirms && !gate->contradicts &&
+		    !gate->unit_confirms && !gate->unit_contradicts)
 			continue;
 		row.confirms = gate->units ? gate->unit_confirms : gate->confirms;
 		row.contradicts = gate->units ? gate->unit_contradicts : gate->contradicts;

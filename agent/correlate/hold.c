@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two lists hold each line: its actor's queue, which keeps the order, and that of all by deadline. An actor with a queue stays alive;
- * one whose evidence changed stands in the queue of dirty ones until tl_hold_review. A line is taken out of both lists
- * before `released` is called, so the callee may ask for other lines. */
+/* Two lists hold each line: its actor's queue, which keeps the order, and that of all by deadline.
+ * An actor with a queue stays alive; one whose evidence changed stands in the queue of dirty ones
+ * until tl_hold_review. A line is taken out of both lists before `released` is called, so the
+ * callee may ask for other lines. */
 #include "agent/correlate/hold.h"
 
 #include "agent/correlate/actor.h"
@@ -11,10 +12,10 @@ struct tl_hold {
 	struct tl_line *line;
 	struct tl_actor *actor;
 	uint64_t deadline_ns;
-	size_t cost;                     /* bytes charged to the process */
-	enum tl_why give_up;             /* not NOTHING: it does not wait any more */
+	size_t cost;	     /* bytes charged to the process */
+	enum tl_why give_up; /* not NOTHING: it does not wait any more */
 	struct tl_hold *next_of_actor;
-	struct tl_hold *next, *prev;     /* all, by deadline */
+	struct tl_hold *next, *prev; /* all, by deadline */
 };
 
 static void link_all(struct tl_corr *corr, struct tl_hold *hold)
@@ -110,7 +111,8 @@ static struct tl_line *pop(struct tl_corr *corr, struct tl_actor *actor)
 	return line;
 }
 
-/* Releases the lines at the front that can be decided. The actor may be gone afterwards, unless it is dirty. */
+/* Releases the lines at the front that can be decided. The actor may be gone afterwards, unless it
+ * is dirty. */
 static void drain(struct tl_corr *corr, struct tl_actor *actor)
 {
 	while (actor->holds) {
@@ -175,7 +177,8 @@ void tl_hold_give_up(struct tl_corr *corr, struct tl_actor *actor, enum tl_why w
 
 uint64_t tl_hold_expire(struct tl_corr *corr, uint64_t now_ns)
 {
-	for (struct tl_hold *hold = corr->first_hold; hold && hold->deadline_ns <= now_ns; hold = hold->next) {
+	for (struct tl_hold *hold = corr->first_hold; hold && hold->deadline_ns <= now_ns;
+	     hold = hold->next) {
 		hold->give_up = TL_WHY_UNANSWERED;
 		tl_hold_dirty(corr, hold->actor);
 	}

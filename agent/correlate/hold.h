@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_hold: lines that wait for their request to be proved, in order per writer thread; private to correlate/. What a held line becomes is
- * decided when it stands first, from what is known then. Bounded by hold_bytes per process and hold_ns per line. */
+/* tl_hold: lines that wait for their request to be proved, in order per writer thread; private to
+ * correlate/. What a held line becomes is decided when it stands first, from what is known then.
+ * Bounded by hold_bytes per process and hold_ns per line. */
 #ifndef TL_CORRELATE_HOLD_H
 #define TL_CORRELATE_HOLD_H
 
 #include "agent/correlate/corr.h"
 
-/* Puts the line behind those of its thread. False when there is no room: nothing was done. `always` asks for no room: the line is about to be
- * released, and waits only for its place. */
+/* Puts the line behind those of its thread. False when there is no room: nothing was done. `always`
+ * asks for no room: the line is about to be released, and waits only for its place. */
 bool tl_hold_add(struct tl_corr *corr, struct tl_actor *actor, struct tl_line *line, bool always);
 
 /* Something about the actor changed: its lines are looked at again by tl_hold_review. */

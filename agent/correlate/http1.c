@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parser walks lines and counted bytes. A line that lies whole in one piece is read in place; a split one is collected in a
- * buffer whose size grows with it up to the limit of its kind. Limits apply to lines in place too, so that the result
- * does not depend on how the bytes were cut.
+/* The parser walks lines and counted bytes. A line that lies whole in one piece is read in place; a
+ * split one is collected in a buffer whose size grows with it up to the limit of its kind. Limits
+ * apply to lines in place too, so that the result does not depend on how the bytes were cut.
  *
- * Framing follows RFC 9112 section 6.3. Where two headers disagree about it (lengths that differ, an unknown final transfer
- * coding on a request, folded lines, a space before the colon of a framing header) real servers disagree too: the parser
- * breaks, and the connection's lines say `desync`. */
+ * Framing follows RFC 9112 section 6.3. Where two headers disagree about it (lengths that differ,
+ * an unknown final transfer coding on a request, folded lines, a space before the colon of a
+ * framing header) real servers disagree too: the parser breaks, and the connection's lines say
+ * `desync`. */
 #include "agent/correlate/http1_line.h"
 
 #include "userspace/base/cleanup.h"
 
 #define FIRST_LINE_CAP 256u
 
-void tl_http1_init(struct tl_http1 *parser, bool response, const struct tl_http1_ops *ops, void *arg)
+void tl_http1_init(struct tl_http1 *parser, bool response, const struct tl_http1_ops *ops,
+		   void *arg)
 {
-	*parser = (struct tl_http1){ .ops = ops, .arg = arg, .response = response };
+	*parser = (struct tl_http1){.ops = ops, .arg = arg, .response = response};
 }
 
 static void free_line(struct tl_http1 *parser)
@@ -56,14 +58,16 @@ static void begin_message(struct tl_http1 *parser)
 	parser->length = parser->body_bytes = 0;
 	parser->head_bytes = 0;
 	parser->status = 0;
-	parser->has_length = parser->has_coding = parser->chunked = parser->http10 = parser->faulty = false;
+	parser->has_length = parser->has_coding = parser->chunked = parser->http10 =
+		parser->faulty = false;
 	to_state(parser, TL_HTTP1_START_LINE);
 	parser->ops->begin(parser->arg);
 }
 
 static void on_start_line(struct tl_http1 *parser, struct tl_span line)
 {
-	bool ok = !parser->too_long && (parser->response ? tl_http1_status_line(parser, line) : tl_http1_request_line(parser, line));
+	bool ok = !parser->too_long && (parser->response ? tl_http1_status_line(parser, line)
+							 : tl_http1_request_line(parser, line));
 
 	if (ok)
 		to_state(parser, TL_HTTP1_HEADERS);
@@ -129,9 +133,10 @@ static void on_chunk_size(struct tl_http1 *parser, struct tl_span line)
 
 	for (i = 0; i < line.len; i++) {
 		char c = (char)(line.data[i] | 0x20);
-		unsigned digit = line.data[i] >= '0' && line.data[i] <= '9' ? (unsigned)(line.data[i] - '0') :
-				 c >= 'a' && c <= 'f'			    ? (unsigned)(c - 'a') + 10 :
-									      16;
+		unsigned digit = line.data[i] >= '0' && line.data[i] <= '9'
+					 ? (unsigned)(line.data[i] - '0')
+				 : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+							: 16;
 
 		if (digit > 15)
 			break;
@@ -141,7 +146,8 @@ static void on_chunk_size(struct tl_http1 *parser, struct tl_span line)
 		}
 		n = n << 4 | digit;
 	}
-	if (i == 0 || (i < line.len && line.data[i] != ';' && line.data[i] != ' ' && line.data[i] != '\t')) {
+	if (i == 0 ||
+	    (i < line.len && line.data[i] != ';' && line.data[i] != ' ' && line.data[i] != '\t')) {
 		broken(parser);
 		return;
 	}
@@ -245,7 +251,7 @@ static size_t feed_line(struct tl_http1 *parser, const char *data, size_t len)
 	}
 	parser->head_bytes = (uint32_t)total;
 	if (lf && !parser->line_len) {
-		finish_line(parser, (struct tl_span){ data, take });
+		finish_line(parser, (struct tl_span){data, take});
 		return take + 1;
 	}
 	if (!keep_line(parser, data, take)) {
@@ -254,7 +260,7 @@ static size_t feed_line(struct tl_http1 *parser, const char *data, size_t len)
 	}
 	if (!lf)
 		return len;
-	finish_line(parser, (struct tl_span){ parser->line, parser->line_len });
+	finish_line(parser, (struct tl_span){parser->line, parser->line_len});
 	return take + 1;
 }
 
@@ -279,7 +285,8 @@ static uint64_t take_counted(struct tl_http1 *parser, uint64_t len)
 	return take;
 }
 
-/* The two bytes behind a chunk must be its line end: anything else means that the count is wrong. */
+/* The two bytes behind a chunk must be its line end: anything else means that the count is wrong.
+ */
 static size_t feed_chunk_end(struct tl_http1 *parser, const char *data)
 {
 	if (parser->left == 2 && *data == '\n')

@@ -2,14 +2,16 @@
 #include "agent/correlate/http1_line.h"
 
 static const char *const methods[] = {
-	"GET",	     "POST",	 "HEAD",    "PUT",     "DELETE",   "OPTIONS", "PATCH", "CONNECT",  "TRACE",
-	"PROPFIND",  "PROPPATCH", "MKCOL",  "COPY",    "MOVE",	   "LOCK",    "UNLOCK", "REPORT",  "SEARCH",
-	"PURGE",     "QUERY",	 "MERGE",   "NOTIFY",  "SUBSCRIBE", "MKACTIVITY", "CHECKOUT",
+	"GET",	   "POST",	"HEAD",	      "PUT",	   "DELETE", "OPTIONS", "PATCH",
+	"CONNECT", "TRACE",	"PROPFIND",   "PROPPATCH", "MKCOL",  "COPY",	"MOVE",
+	"LOCK",	   "UNLOCK",	"REPORT",     "SEARCH",	   "PURGE",  "QUERY",	"MERGE",
+	"NOTIFY",  "SUBSCRIBE", "MKACTIVITY", "CHECKOUT",
 };
 
 static bool is_token_char(char c)
 {
-	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+	       (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool is_token(struct tl_span s)
@@ -34,13 +36,15 @@ static struct tl_span trim(struct tl_span s)
 /* Sets `http10`. False for anything but HTTP/1.0 and HTTP/1.1. */
 static bool read_version(struct tl_http1 *parser, struct tl_span s)
 {
-	if (s.len != 8 || memcmp(s.data, "HTTP/1.", 7) != 0 || (s.data[7] != '0' && s.data[7] != '1'))
+	if (s.len != 8 || memcmp(s.data, "HTTP/1.", 7) != 0 ||
+	    (s.data[7] != '0' && s.data[7] != '1'))
 		return false;
 	parser->http10 = s.data[7] == '0';
 	return true;
 }
 
-/* Keeps the path alone: a query, a fragment or a user's password in the authority are nobody's business here. */
+/* Keeps the path alone: a query, a fragment or a user's password in the authority are nobody's
+ * business here. */
 static struct tl_span path_of(struct tl_span target)
 {
 	const char *end, *scheme = target.len ? memmem(target.data, target.len, "://", 3) : NULL;
@@ -57,32 +61,34 @@ static struct tl_span path_of(struct tl_span target)
 	}
 	for (end = target.data; end < target.data + target.len && *end != '?' && *end != '#'; end++)
 		;
-	return (struct tl_span){ target.data, (size_t)(end - target.data) };
+	return (struct tl_span){target.data, (size_t)(end - target.data)};
 }
 
 bool tl_http1_request_line(struct tl_http1 *parser, struct tl_span line)
 {
 	const char *space = line.len ? memchr(line.data, ' ', line.len) : NULL;
 	const char *last = line.len ? memrchr(line.data, ' ', line.len) : NULL;
-	struct tl_http1_start start = { .status = 0 };
+	struct tl_http1_start start = {.status = 0};
 
 	if (!space || last == space)
 		return false;
-	start.method = (struct tl_span){ line.data, (size_t)(space - line.data) };
+	start.method = (struct tl_span){line.data, (size_t)(space - line.data)};
 	if (start.method.len > 32 || !is_token(start.method))
 		return false;
-	if (!read_version(parser, (struct tl_span){ last + 1, (size_t)(line.data + line.len - last - 1) }))
+	if (!read_version(parser,
+			  (struct tl_span){last + 1, (size_t)(line.data + line.len - last - 1)}))
 		return false;
-	start.path = path_of(trim((struct tl_span){ space + 1, (size_t)(last - space - 1) }));
+	start.path = path_of(trim((struct tl_span){space + 1, (size_t)(last - space - 1)}));
 	parser->ops->start(parser->arg, &start);
 	return true;
 }
 
 bool tl_http1_status_line(struct tl_http1 *parser, struct tl_span line)
 {
-	struct tl_http1_start start = { .status = 0 };
+	struct tl_http1_start start = {.status = 0};
 
-	if (line.len < 12 || !read_version(parser, (struct tl_span){ line.data, 8 }) || line.data[8] != ' ')
+	if (line.len < 12 || !read_version(parser, (struct tl_span){line.data, 8}) ||
+	    line.data[8] != ' ')
 		return false;
 	for (int i = 9; i < 12; i++) {
 		if (line.data[i] < '0' || line.data[i] > '9')
@@ -105,7 +111,8 @@ static void on_content_length(struct tl_http1 *parser, struct tl_span value)
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned digit = (unsigned)(value.data[i] - '0');
 
-		if (digit > 9 || __builtin_mul_overflow(n, UINT64_C(10), &n) || __builtin_add_overflow(n, digit, &n)) {
+		if (digit > 9 || __builtin_mul_overflow(n, UINT64_C(10), &n) ||
+		    __builtin_add_overflow(n, digit, &n)) {
 			parser->faulty = true;
 			return;
 		}
@@ -125,13 +132,14 @@ static void on_transfer_encoding(struct tl_http1 *parser, struct tl_span value)
 	if (parser->chunked || parser->http10)
 		parser->faulty = true;
 	parser->has_coding = true;
-	parser->chunked = tl_span_ieq(trim((struct tl_span){ value.data + from, value.len - from }), "chunked");
+	parser->chunked =
+		tl_span_ieq(trim((struct tl_span){value.data + from, value.len - from}), "chunked");
 }
 
 void tl_http1_header_line(struct tl_http1 *parser, struct tl_span line)
 {
 	const char *colon = memchr(line.data, ':', line.len);
-	struct tl_span name = { line.data, colon ? (size_t)(colon - line.data) : 0 }, value;
+	struct tl_span name = {line.data, colon ? (size_t)(colon - line.data) : 0}, value;
 	bool length, coding;
 
 	/* A folded line changes the value of the header before it. */
@@ -145,7 +153,7 @@ void tl_http1_header_line(struct tl_http1 *parser, struct tl_span line)
 		parser->faulty = true;
 	if (parser->too_long || !is_token(name))
 		return;
-	value = trim((struct tl_span){ colon + 1, line.len - name.len - 1 });
+	value = trim((struct tl_span){colon + 1, line.len - name.len - 1});
 	if (length)
 		on_content_length(parser, value);
 	else if (coding)

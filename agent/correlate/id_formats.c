@@ -46,12 +46,14 @@ static void skip(struct tl_span *s, size_t n)
 	s->len -= n;
 }
 
-/* Writes `n` hex digits right-aligned into `width` digits, zeros in front, lower case, NUL behind. */
+/* Writes `n` hex digits right-aligned into `width` digits, zeros in front, lower case, NUL behind.
+ */
 static void pad_hex(char *out, size_t width, const char *digits, size_t n)
 {
 	memset(out, '0', width - n);
 	for (size_t i = 0; i < n; i++)
-		out[width - n + i] = digits[i] >= 'A' && digits[i] <= 'F' ? (char)(digits[i] | 0x20) : digits[i];
+		out[width - n + i] =
+			digits[i] >= 'A' && digits[i] <= 'F' ? (char)(digits[i] | 0x20) : digits[i];
 	out[width] = '\0';
 }
 
@@ -87,7 +89,8 @@ static bool read_decimal(struct tl_span s, uint64_t *ret)
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned digit = (unsigned)(s.data[i] - '0');
 
-		if (digit > 9 || __builtin_mul_overflow(n, UINT64_C(10), &n) || __builtin_add_overflow(n, digit, &n))
+		if (digit > 9 || __builtin_mul_overflow(n, UINT64_C(10), &n) ||
+		    __builtin_add_overflow(n, digit, &n))
 			return false;
 	}
 	*ret = n;
@@ -153,7 +156,8 @@ bool tl_id_read_b3(struct tl_span *value, struct tl_id_trace *ret)
 	struct tl_span rest = *value;
 	size_t n = hex_run(rest);
 
-	if ((n != 16 && n != 32) || rest.len < n + 17 || rest.data[n] != '-' || !set_trace(ret, rest.data, n))
+	if ((n != 16 && n != 32) || rest.len < n + 17 || rest.data[n] != '-' ||
+	    !set_trace(ret, rest.data, n))
 		return false;
 	skip(&rest, n + 1);
 	if (hex_run(rest) != 16 || !set_span(ret, rest.data, 16))
@@ -165,15 +169,17 @@ bool tl_id_read_b3(struct tl_span *value, struct tl_id_trace *ret)
 		return false;
 	ret->flags = rest.data[1] != '0';
 	skip(&rest, 2);
-	return !rest.len || (rest.len == 17 && rest.data[0] == '-' && hex_run((struct tl_span){ rest.data + 1, 16 }) == 16);
+	return !rest.len || (rest.len == 17 && rest.data[0] == '-' &&
+			     hex_run((struct tl_span){rest.data + 1, 16}) == 16);
 }
 
-/* The next field of a uber-trace-id: hex digits of at most `max`, then a colon (plain or escaped) unless it is the last. */
+/* The next field of a uber-trace-id: hex digits of at most `max`, then a colon (plain or escaped)
+ * unless it is the last. */
 static bool uber_field(struct tl_span *rest, size_t max, bool last, struct tl_span *ret_field)
 {
 	size_t n = hex_run(*rest);
 
-	*ret_field = (struct tl_span){ rest->data, n };
+	*ret_field = (struct tl_span){rest->data, n};
 	if (n < 1 || n > max)
 		return false;
 	skip(rest, n);
@@ -181,7 +187,8 @@ static bool uber_field(struct tl_span *rest, size_t max, bool last, struct tl_sp
 		return rest->len == 0;
 	if (rest->len && rest->data[0] == ':')
 		skip(rest, 1);
-	else if (rest->len >= 3 && rest->data[0] == '%' && rest->data[1] == '3' && (rest->data[2] | 0x20) == 'a')
+	else if (rest->len >= 3 && rest->data[0] == '%' && rest->data[1] == '3' &&
+		 (rest->data[2] | 0x20) == 'a')
 		skip(rest, 3);
 	else
 		return false;
@@ -224,29 +231,32 @@ bool tl_id_read_datadog_span(struct tl_span *value, struct tl_id_trace *ret)
 }
 
 /* Finds `key=value` in a list with `separator`; spaces around an item do not count. */
-static bool find_item(struct tl_span list, char separator, const char *key, struct tl_span *ret_item, struct tl_span *ret_value)
+static bool find_item(struct tl_span list, char separator, const char *key,
+		      struct tl_span *ret_item, struct tl_span *ret_value)
 {
 	size_t key_len = strlen(key);
 
 	while (list.len) {
 		const char *end = memchr(list.data, separator, list.len);
-		struct tl_span item = { list.data, end ? (size_t)(end - list.data) : list.len };
+		struct tl_span item = {list.data, end ? (size_t)(end - list.data) : list.len};
 
 		skip(&list, item.len + (end ? 1 : 0));
 		while (item.len && item.data[0] == ' ')
 			skip(&item, 1);
 		while (item.len && item.data[item.len - 1] == ' ')
 			item.len--;
-		if (item.len <= key_len || memcmp(item.data, key, key_len) != 0 || item.data[key_len] != '=')
+		if (item.len <= key_len || memcmp(item.data, key, key_len) != 0 ||
+		    item.data[key_len] != '=')
 			continue;
 		*ret_item = item;
-		*ret_value = (struct tl_span){ item.data + key_len + 1, item.len - key_len - 1 };
+		*ret_value = (struct tl_span){item.data + key_len + 1, item.len - key_len - 1};
 		return true;
 	}
 	return false;
 }
 
-/* Other tags are the application's business: the value is narrowed to the one that is half an id. */
+/* Other tags are the application's business: the value is narrowed to the one that is half an id.
+ */
 bool tl_id_read_datadog_tags(struct tl_span *value, struct tl_id_trace *ret)
 {
 	struct tl_span item, upper;
@@ -258,7 +268,9 @@ bool tl_id_read_datadog_tags(struct tl_span *value, struct tl_id_trace *ret)
 	*value = item;
 	if (ret->id[0])
 		for (size_t i = 0; i < 16; i++)
-			ret->id[i] = upper.data[i] >= 'A' && upper.data[i] <= 'F' ? (char)(upper.data[i] | 0x20) : upper.data[i];
+			ret->id[i] = upper.data[i] >= 'A' && upper.data[i] <= 'F'
+					     ? (char)(upper.data[i] | 0x20)
+					     : upper.data[i];
 	return true;
 }
 
@@ -273,11 +285,12 @@ bool tl_id_read_amazon(struct tl_span *value, struct tl_id_trace *ret)
 		return false;
 	memcpy(digits, root.data + 2, 8);
 	memcpy(digits + 8, root.data + 11, 24);
-	if (hex_run((struct tl_span){ digits, 32 }) != 32 || !set_trace(ret, digits, 32))
+	if (hex_run((struct tl_span){digits, 32}) != 32 || !set_trace(ret, digits, 32))
 		return false;
 	if (find_item(*value, ';', "Parent", &item, &part) && part.len == 16 && hex_run(part) == 16)
 		set_span(ret, part.data, 16);
-	if (find_item(*value, ';', "Sampled", &item, &part) && part.len == 1 && (part.data[0] == '0' || part.data[0] == '1'))
+	if (find_item(*value, ';', "Sampled", &item, &part) && part.len == 1 &&
+	    (part.data[0] == '0' || part.data[0] == '1'))
 		ret->flags = part.data[0] - '0';
 	return true;
 }
@@ -295,7 +308,8 @@ bool tl_id_read_cloud(struct tl_span *value, struct tl_id_trace *ret)
 	if (rest.len && rest.data[0] == '/') {
 		skip(&rest, 1);
 		semicolon = rest.len ? memchr(rest.data, ';', rest.len) : NULL;
-		number = (struct tl_span){ rest.data, semicolon ? (size_t)(semicolon - rest.data) : rest.len };
+		number = (struct tl_span){rest.data,
+					  semicolon ? (size_t)(semicolon - rest.data) : rest.len};
 		if (!read_decimal(number, &span))
 			return false;
 		snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)span);
@@ -304,7 +318,8 @@ bool tl_id_read_cloud(struct tl_span *value, struct tl_id_trace *ret)
 	}
 	if (!rest.len)
 		return true;
-	if (rest.len != 4 || memcmp(rest.data, ";o=", 3) != 0 || rest.data[3] < '0' || rest.data[3] > '3')
+	if (rest.len != 4 || memcmp(rest.data, ";o=", 3) != 0 || rest.data[3] < '0' ||
+	    rest.data[3] > '3')
 		return false;
 	ret->flags = (rest.data[3] - '0') & 1;
 	return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The grammars of the id headers, one function each; private to correlate/. A reader checks `*value`, may narrow it to the part that is an
- * id (what is outside never leaves the agent), and adds what it found to `*ret`. Pure functions. */
+/* The grammars of the id headers, one function each; private to correlate/. A reader checks
+ * `*value`, may narrow it to the part that is an id (what is outside never leaves the agent), and
+ * adds what it found to `*ret`. Pure functions. */
 #ifndef TL_CORRELATE_ID_FORMATS_H
 #define TL_CORRELATE_ID_FORMATS_H
 
@@ -15,7 +16,7 @@ struct tl_id_trace {
 
 struct tl_id_format {
 	const char *name; /* lower case */
-	uint8_t kind;     /* enum tl_id_kind */
+	uint8_t kind;	  /* enum tl_id_kind */
 	uint8_t strength; /* of its trace id: higher wins */
 	/* True when the value obeys the grammar. */
 	bool (*read)(struct tl_span *value, struct tl_id_trace *ret);
@@ -41,7 +42,8 @@ bool tl_id_read_b3_span(struct tl_span *value, struct tl_id_trace *ret);
 /* Jaeger: {1-32 hex}:{1-16 hex}:{hex}:{flags}, colons perhaps as %3A. */
 bool tl_id_read_uber(struct tl_span *value, struct tl_id_trace *ret);
 
-/* Datadog: decimal 64 bits; the tags may hold the upper half (`_dd.p.tid=16hex`; only that tag is kept). */
+/* Datadog: decimal 64 bits; the tags may hold the upper half (`_dd.p.tid=16hex`; only that tag is
+ * kept). */
 bool tl_id_read_datadog(struct tl_span *value, struct tl_id_trace *ret);
 bool tl_id_read_datadog_span(struct tl_span *value, struct tl_id_trace *ret);
 bool tl_id_read_datadog_tags(struct tl_span *value, struct tl_id_trace *ret);

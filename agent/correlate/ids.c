@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One table says which header carries an id, how strong its trace id is, and which function reads its grammar. Reading serves
- * twice: it decides whether a value is kept, and it gives the trace id when all headers are there. Raw values stay as
- * they came; only `trace_id`, `span_id` and `trace_flags` are normalised. */
+/* One table says which header carries an id, how strong its trace id is, and which function reads
+ * its grammar. Reading serves twice: it decides whether a value is kept, and it gives the trace id
+ * when all headers are there. Raw values stay as they came; only `trace_id`, `span_id` and
+ * `trace_flags` are normalised. */
 #include "agent/correlate/ids.h"
 
 #include <errno.h>
@@ -11,36 +12,36 @@
 
 static const struct tl_id_format formats[] = {
 	/* Request ids, the usual names first. */
-	{ "x-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "x-correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "request-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "x-trace-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "x-transaction-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
-	{ "x-kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque },
+	{"x-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"x-correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"x-trace-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"x-transaction-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"x-kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	/* Trace contexts, the strongest first. */
-	{ "traceparent", TL_ID_TRACE, 7, tl_id_read_traceparent },
-	{ "b3", TL_ID_TRACE, 6, tl_id_read_b3 },
-	{ "x-b3-traceid", TL_ID_TRACE, 5, tl_id_read_b3_trace },
-	{ "uber-trace-id", TL_ID_TRACE, 4, tl_id_read_uber },
-	{ "x-datadog-trace-id", TL_ID_TRACE, 3, tl_id_read_datadog },
-	{ "x-amzn-trace-id", TL_ID_TRACE, 2, tl_id_read_amazon },
-	{ "x-cloud-trace-context", TL_ID_TRACE, 1, tl_id_read_cloud },
+	{"traceparent", TL_ID_TRACE, 7, tl_id_read_traceparent},
+	{"b3", TL_ID_TRACE, 6, tl_id_read_b3},
+	{"x-b3-traceid", TL_ID_TRACE, 5, tl_id_read_b3_trace},
+	{"uber-trace-id", TL_ID_TRACE, 4, tl_id_read_uber},
+	{"x-datadog-trace-id", TL_ID_TRACE, 3, tl_id_read_datadog},
+	{"x-amzn-trace-id", TL_ID_TRACE, 2, tl_id_read_amazon},
+	{"x-cloud-trace-context", TL_ID_TRACE, 1, tl_id_read_cloud},
 	/* Parts of the contexts above. */
-	{ "x-b3-spanid", TL_ID_OTHER, 0, tl_id_read_b3_span },
-	{ "x-datadog-parent-id", TL_ID_OTHER, 0, tl_id_read_datadog_span },
-	{ "x-datadog-tags", TL_ID_OTHER, 0, tl_id_read_datadog_tags },
+	{"x-b3-spanid", TL_ID_OTHER, 0, tl_id_read_b3_span},
+	{"x-datadog-parent-id", TL_ID_OTHER, 0, tl_id_read_datadog_span},
+	{"x-datadog-tags", TL_ID_OTHER, 0, tl_id_read_datadog_tags},
 	/* Formats of their own, kept as they are. */
-	{ "sw8", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "elastic-apm-traceparent", TL_ID_OTHER, 0, tl_id_read_traceparent },
-	{ "sentry-trace", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "newrelic", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "grpc-trace-bin", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "ot-tracer-traceid", TL_ID_OTHER, 0, tl_id_read_b3_trace },
-	{ "cf-ray", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "x-amz-cf-id", TL_ID_OTHER, 0, tl_id_read_opaque },
-	{ "x-ms-request-id", TL_ID_OTHER, 0, tl_id_read_opaque },
+	{"sw8", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"elastic-apm-traceparent", TL_ID_OTHER, 0, tl_id_read_traceparent},
+	{"sentry-trace", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"newrelic", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"grpc-trace-bin", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"ot-tracer-traceid", TL_ID_OTHER, 0, tl_id_read_b3_trace},
+	{"cf-ray", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"x-amz-cf-id", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"x-ms-request-id", TL_ID_OTHER, 0, tl_id_read_opaque},
 };
 
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
@@ -73,7 +74,7 @@ bool tl_id_known(struct tl_span name)
 
 static struct tl_span value_of(const struct tl_id *id)
 {
-	return (struct tl_span){ id->value, id->len };
+	return (struct tl_span){id->value, id->len};
 }
 
 static struct tl_id *find_id(struct tl_ids *ids, const char *header, bool response)
@@ -84,9 +85,10 @@ static struct tl_id *find_id(struct tl_ids *ids, const char *header, bool respon
 	return NULL;
 }
 
-/* A second header of the same name: flagged, and not kept. Returns true when that settles it; an echo of the request's own
- * value on the response adds nothing either. */
-static bool seen_already(struct tl_ids *ids, const struct tl_id_format *format, struct tl_span value, bool response)
+/* A second header of the same name: flagged, and not kept. Returns true when that settles it; an
+ * echo of the request's own value on the response adds nothing either. */
+static bool seen_already(struct tl_ids *ids, const struct tl_id_format *format,
+			 struct tl_span value, bool response)
 {
 	struct tl_id *same = find_id(ids, format->name, response);
 
@@ -101,7 +103,7 @@ static bool seen_already(struct tl_ids *ids, const struct tl_id_format *format, 
 int tl_ids_header(struct tl_ids *ids, struct tl_span name, struct tl_span value, bool response)
 {
 	const struct tl_id_format *format = find_format(name);
-	struct tl_id_trace trace = { .flags = -1 };
+	struct tl_id_trace trace = {.flags = -1};
 	struct tl_id *id;
 
 	if (!format)
@@ -121,13 +123,14 @@ int tl_ids_header(struct tl_ids *ids, struct tl_span name, struct tl_span value,
 		return 0;
 	}
 	id = &ids->id[ids->n++];
-	*id = (struct tl_id){ .header = format->name, .kind = format->kind, .response = response };
+	*id = (struct tl_id){.header = format->name, .kind = format->kind, .response = response};
 	id->len = (uint16_t)value.len;
 	memcpy(id->value, value.data, value.len);
 	return 1;
 }
 
-/* More than one traceparent: which one is meant cannot be known, and the specification's tests expect none to be used. */
+/* More than one traceparent: which one is meant cannot be known, and the specification's tests
+ * expect none to be used. */
 static void reject_traceparents(struct tl_ids *ids)
 {
 	uint32_t kept = 0;
@@ -155,9 +158,10 @@ static void add_part(const struct tl_ids *ids, const char *header, struct tl_id_
 	format->read(&value, trace);
 }
 
-static void settle_trace(struct tl_ids *ids, const struct tl_id *id, const struct tl_id_format *format)
+static void settle_trace(struct tl_ids *ids, const struct tl_id *id,
+			 const struct tl_id_format *format)
 {
-	struct tl_id_trace trace = { .flags = -1 };
+	struct tl_id_trace trace = {.flags = -1};
 	struct tl_span value = value_of(id);
 
 	if (!format->read(&value, &trace))
@@ -183,7 +187,9 @@ static void pick_trace(struct tl_ids *ids)
 	for (uint32_t i = 0; i < ids->n; i++) {
 		const struct tl_id *id = &ids->id[i];
 		const struct tl_id_format *format = find_format(tl_span_str(id->header));
-		int score = format && format->kind == TL_ID_TRACE ? format->strength + (id->response ? 0 : 100) : -1;
+		int score = format && format->kind == TL_ID_TRACE
+				    ? format->strength + (id->response ? 0 : 100)
+				    : -1;
 
 		if (score <= best_score)
 			continue;
@@ -195,8 +201,8 @@ static void pick_trace(struct tl_ids *ids)
 		settle_trace(ids, best, best_format);
 }
 
-/* Ids that lines already carry must not change when the response brings more: what came with the request wins, then a
- * generated one that was given out, then what the response brought. */
+/* Ids that lines already carry must not change when the response brings more: what came with the
+ * request wins, then a generated one that was given out, then what the response brought. */
 static int primary_score(const struct tl_id *id)
 {
 	const struct tl_id_format *format;
@@ -238,7 +244,8 @@ void tl_ids_settle(struct tl_ids *ids)
 	pick_primary(ids);
 }
 
-/* Stafford's variant 13 of the murmur finaliser: every input bit reaches every output bit, and no two inputs meet. */
+/* Stafford's variant 13 of the murmur finaliser: every input bit reaches every output bit, and no
+ * two inputs meet. */
 static uint64_t mix(uint64_t x)
 {
 	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -260,7 +267,7 @@ void tl_ids_mint(struct tl_ids *ids, const char *instance, uint64_t connection, 
 	snprintf(text, sizeof(text), "%.16s%016llx", instance ? instance : "0000000000000000",
 		 (unsigned long long)mix(connection + mix(number)));
 	id = &ids->id[ids->n];
-	*id = (struct tl_id){ .header = generated, .kind = TL_ID_GENERATED };
+	*id = (struct tl_id){.header = generated, .kind = TL_ID_GENERATED};
 	id->len = (uint16_t)strlen(text);
 	memcpy(id->value, text, id->len);
 	ids->primary = (int)ids->n++;

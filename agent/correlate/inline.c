@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The index goes from (process, hash of a word) to the ids that have this word as their longest one. A text is walked word by
- * word (letters and digits); where the index knows the word, the id is compared in place around it. So a line costs one hash per
- * word of four letters or more, whatever the number of open requests. */
+/* The index goes from (process, hash of a word) to the ids that have this word as their longest
+ * one. A text is walked word by word (letters and digits); where the index knows the word, the id
+ * is compared in place around it. So a line costs one hash per word of four letters or more,
+ * whatever the number of open requests. */
 #include "agent/correlate/inline.h"
 
 #include "agent/correlate/request.h"
@@ -14,10 +15,10 @@
 struct tl_token {
 	struct tl_request *request;
 	struct tl_token *next_of_request;
-	struct tl_token *next, *prev;  /* same hash */
+	struct tl_token *next, *prev; /* same hash */
 	uint64_t hash;
 	uint16_t len, word_at, word_len;
-	bool trace;                    /* a trace id: may stand inside a longer context, `00-TRACE-...` */
+	bool trace; /* a trace id: may stand inside a longer context, `00-TRACE-...` */
 	char value[];
 };
 
@@ -31,7 +32,8 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* 2026-11-24..., in any id: a client that sends the time as its id must not claim every line with a date. */
+/* 2026-11-24..., in any id: a client that sends the time as its id must not claim every line with a
+ * date. */
 static bool looks_like_time(struct tl_span s)
 {
 	static const char form[] = "dddd-dd-dd";
@@ -59,7 +61,7 @@ static bool distinctive(struct tl_span s)
 
 static struct tl_span longest_word(struct tl_span s)
 {
-	struct tl_span best = { s.data, 0 };
+	struct tl_span best = {s.data, 0};
 
 	for (size_t i = 0; i < s.len;) {
 		size_t from = i;
@@ -67,7 +69,7 @@ static struct tl_span longest_word(struct tl_span s)
 		while (i < s.len && is_word(s.data[i]))
 			i++;
 		if (i - from > best.len)
-			best = (struct tl_span){ s.data + from, i - from };
+			best = (struct tl_span){s.data + from, i - from};
 		if (i == from)
 			i++;
 	}
@@ -82,7 +84,7 @@ static uint64_t word_hash(const struct tl_cproc *proc, struct tl_span word)
 static bool has_token(const struct tl_request *request, struct tl_span value)
 {
 	for (const struct tl_token *token = request->tokens; token; token = token->next_of_request)
-		if (tl_span_eq((struct tl_span){ token->value, token->len }, value))
+		if (tl_span_eq((struct tl_span){token->value, token->len}, value))
 			return true;
 	return false;
 }
@@ -105,7 +107,8 @@ static void link_token(struct tl_corr *corr, struct tl_request *request, struct 
 	request->proc->tokens++;
 }
 
-static void add_token(struct tl_corr *corr, struct tl_request *request, struct tl_span value, bool trace)
+static void add_token(struct tl_corr *corr, struct tl_request *request, struct tl_span value,
+		      bool trace)
 {
 	struct tl_span word = longest_word(value);
 	struct tl_token *token;
@@ -113,7 +116,8 @@ static void add_token(struct tl_corr *corr, struct tl_request *request, struct t
 
 	for (token = request->tokens; token; token = token->next_of_request)
 		count++;
-	if (count >= TL_TOKENS_MAX || word.len < WORD_MIN || !distinctive(value) || has_token(request, value))
+	if (count >= TL_TOKENS_MAX || word.len < WORD_MIN || !distinctive(value) ||
+	    has_token(request, value))
 		return;
 	token = calloc(1, sizeof(*token) + value.len);
 	if (!token)
@@ -134,13 +138,14 @@ void tl_inline_add(struct tl_corr *corr, struct tl_request *request, const struc
 
 	for (uint32_t i = 0; i < ids->n; i++)
 		if (ids->id[i].kind == TL_ID_REQUEST)
-			add_token(corr, request, (struct tl_span){ ids->id[i].value, ids->id[i].len }, false);
+			add_token(corr, request, (struct tl_span){ids->id[i].value, ids->id[i].len},
+				  false);
 	if (!trace.len)
 		return;
 	add_token(corr, request, trace, true);
 	/* A 64-bit trace id was padded: texts have it without the zeros. */
 	if (trace.len == 32 && memcmp(trace.data, "0000000000000000", 16) == 0)
-		add_token(corr, request, (struct tl_span){ trace.data + 16, 16 }, true);
+		add_token(corr, request, (struct tl_span){trace.data + 16, 16}, true);
 }
 
 void tl_inline_remove(struct tl_corr *corr, struct tl_request *request)
@@ -165,8 +170,10 @@ void tl_inline_remove(struct tl_corr *corr, struct tl_request *request)
 /* An id ends where no name goes on: `abc-1` is not found in `abc-1-2` nor in `xabc-1`. */
 static bool whole(const struct tl_token *token, struct tl_span text, size_t at)
 {
-	const char *before = text.data + at, *after = before + token->len, *end = text.data + text.len;
-	const char *joins_before = token->trace ? "_.+~@/" : "-_.+~@/", *joins_after = token->trace ? "_.+~@/#:" : "-_.+~@/#:";
+	const char *before = text.data + at, *after = before + token->len,
+		   *end = text.data + text.len;
+	const char *joins_before = token->trace ? "_.+~@/" : "-_.+~@/",
+		   *joins_after = token->trace ? "_.+~@/#:" : "-_.+~@/#:";
 
 	if (at && is_word(before[-1]))
 		return false;
@@ -178,7 +185,8 @@ static bool whole(const struct tl_token *token, struct tl_span text, size_t at)
 }
 
 /* Whether the token stands in the text so that its word is the one at `word_at`. */
-static bool stands(const struct tl_token *token, struct tl_span text, size_t word_at, size_t word_len)
+static bool stands(const struct tl_token *token, struct tl_span text, size_t word_at,
+		   size_t word_len)
 {
 	size_t at = word_at - token->word_at;
 
@@ -215,12 +223,12 @@ static void intersect(struct tl_matches *all, const struct tl_matches *found)
 	all->several |= found->several || !kept;
 }
 
-static void match_word(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span text, struct tl_span word,
-		       struct tl_matches *all)
+static void match_word(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span text,
+		       struct tl_span word, struct tl_matches *all)
 {
 	uint64_t hash = word_hash(proc, word);
 	struct tl_token **slot = tl_map_get(corr->index, &hash);
-	struct tl_matches found = { .n = 0 };
+	struct tl_matches found = {.n = 0};
 	size_t at = (size_t)(word.data - text.data);
 	unsigned looked = 0;
 
@@ -237,26 +245,29 @@ static void match_word(struct tl_corr *corr, const struct tl_cproc *proc, struct
 		intersect(all, &found);
 }
 
-void tl_inline_match(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span text, struct tl_matches *ret)
+void tl_inline_match(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span text,
+		     struct tl_matches *ret)
 {
-	*ret = (struct tl_matches){ .n = 0 };
+	*ret = (struct tl_matches){.n = 0};
 	for (size_t i = 0; i < text.len && !ret->several;) {
 		size_t from = i;
 
 		while (i < text.len && is_word(text.data[i]))
 			i++;
 		if (i - from >= WORD_MIN)
-			match_word(corr, proc, text, (struct tl_span){ text.data + from, i - from }, ret);
+			match_word(corr, proc, text, (struct tl_span){text.data + from, i - from},
+				   ret);
 		if (i == from)
 			i++;
 	}
 }
 
-void tl_inline_match_id(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span id, struct tl_matches *ret)
+void tl_inline_match_id(struct tl_corr *corr, const struct tl_cproc *proc, struct tl_span id,
+			struct tl_matches *ret)
 {
 	struct tl_span word = longest_word(id);
 
-	*ret = (struct tl_matches){ .n = 0 };
+	*ret = (struct tl_matches){.n = 0};
 	if (word.len >= WORD_MIN)
 		match_word(corr, proc, id, word, ret);
 }

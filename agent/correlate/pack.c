@@ -97,7 +97,8 @@ bool tl_ids_packed_equal(const struct tl_packed *a, const struct tl_packed *b)
 	if (!a || !b || !a->n || a->n != b->n || a->bytes != b->bytes)
 		return false;
 	for (uint32_t i = 0; i < a->n; i++)
-		if (entries(a)[i].header != entries(b)[i].header || entries(a)[i].len != entries(b)[i].len)
+		if (entries(a)[i].header != entries(b)[i].header ||
+		    entries(a)[i].len != entries(b)[i].len)
 			return false;
 	return memcmp(values(a), values(b), a->bytes) == 0;
 }

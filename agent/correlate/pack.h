@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids at rest: struct tl_ids has room for the longest and takes 3 KiB; packed, a request's ids take as much as they are long. Private
- * to correlate/. */
+/* Ids at rest: struct tl_ids has room for the longest and takes 3 KiB; packed, a request's ids take
+ * as much as they are long. Private to correlate/. */
 #ifndef TL_CORRELATE_PACK_H
 #define TL_CORRELATE_PACK_H
 

@@ -5,7 +5,8 @@
 #include "agent/correlate/gate.h"
 #include "agent/correlate/request.h"
 
-/* /proc shows a start time in clock ticks: two sources of one start may differ by that much. No process id comes round within it. */
+/* /proc shows a start time in clock ticks: two sources of one start may differ by that much. No
+ * process id comes round within it. */
 #define START_TICK_NS UINT64_C(10000000)
 
 static bool same_start(uint64_t a, uint64_t b)
@@ -121,7 +122,8 @@ void tl_cproc_blind(struct tl_corr *corr, struct tl_cproc *proc)
 void tl_cproc_exec(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)
 {
 	tl_cproc_break(corr, proc, TL_WHY_NO_REQUEST);
-	/* Another program: what the one before had proved or spoilt by itself is not about this one. */
+	/* Another program: what the one before had proved or spoilt by itself is not about this
+	 * one. */
 	tl_gate_leave(corr, proc);
 	proc->service = 0;
 	tl_gate_join(corr, proc, service);

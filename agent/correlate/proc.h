@@ -8,11 +8,12 @@
 /* The process, or NULL when it is not known. */
 struct tl_cproc *tl_cproc_find(const struct tl_corr *corr, uint32_t tgid, uint64_t start_ns);
 
-/* The process, made when it is not known; an earlier one of the same id has ended then. NULL when the table is full, counted. */
+/* The process, made when it is not known; an earlier one of the same id has ended then. NULL when
+ * the table is full, counted. */
 struct tl_cproc *tl_cproc_get(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns);
 
-/* Takes notice of the process's count of refused events. A growth ends all that was open of it, and the framing of its
- * connections with it. */
+/* Takes notice of the process's count of refused events. A growth ends all that was open of it, and
+ * the framing of its connections with it. */
 void tl_cproc_gen(struct tl_corr *corr, struct tl_cproc *proc, uint32_t lost_gen);
 
 /* Ends what is open of the process; `why` is told to later lines. */

@@ -132,16 +132,24 @@ static void unlink_request(struct tl_request *request)
 static void tell(struct tl_corr *corr, struct tl_request *request, bool complete)
 {
 	struct tl_exchange exchange = {
-		.tgid = request->proc->tgid, .tid = request->tid, .start_ns = request->proc->start_ns,
+		.tgid = request->proc->tgid,
+		.tid = request->tid,
+		.start_ns = request->proc->start_ns,
 		.server = request->server,
-		.request_ns = request->first_ns, .header_ns = request->header_ns,
-		.response_ns = request->response_ns, .end_ns = request->end_ns,
-		.method = tl_span_str(request->method), .path = tl_span_str(request->path),
+		.request_ns = request->first_ns,
+		.header_ns = request->header_ns,
+		.response_ns = request->response_ns,
+		.end_ns = request->end_ns,
+		.method = tl_span_str(request->method),
+		.path = tl_span_str(request->path),
 		.status = request->status,
-		.request_bytes = request->request_bytes, .response_bytes = request->response_bytes,
+		.request_bytes = request->request_bytes,
+		.response_bytes = request->response_bytes,
 		.complete = complete,
-		.ids = &corr->scratch, .socket = &request->conn->address,
-		.connection = request->connection, .number = request->number,
+		.ids = &corr->scratch,
+		.socket = &request->conn->address,
+		.connection = request->connection,
+		.number = request->number,
 	};
 
 	corr->usage.exchanges++;
@@ -151,7 +159,8 @@ static void tell(struct tl_corr *corr, struct tl_request *request, bool complete
 	corr->options.exchange(corr->options.arg, &exchange);
 }
 
-void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t end_ns, enum tl_why why, bool complete)
+void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t end_ns,
+		    enum tl_why why, bool complete)
 {
 	struct tl_actor *reader = request->reader;
 

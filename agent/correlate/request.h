@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_request: one HTTP exchange from its complete header to the last line that can name it; private to correlate/. */
+/* tl_request: one HTTP exchange from its complete header to the last line that can name it; private
+ * to correlate/. */
 #ifndef TL_CORRELATE_REQUEST_H
 #define TL_CORRELATE_REQUEST_H
 
 #include "agent/correlate/corr.h"
 
-/* A request of `conn` whose header is complete (times, method, path and ids are taken from there). It joins the connection's queue and
- * the process's open list. NULL when there is no room for it: the caller counts that. */
+/* A request of `conn` whose header is complete (times, method, path and ids are taken from there).
+ * It joins the connection's queue and the process's open list. NULL when there is no room for it:
+ * the caller counts that. */
 struct tl_request *tl_request_new(struct tl_corr *corr, struct tl_conn *conn);
 
-/* It is over at `end_ns`: told by `exchange`, out of the queue and the open list; kept for late lines when it is the server's. */
-void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t end_ns, enum tl_why why, bool complete);
+/* It is over at `end_ns`: told by `exchange`, out of the queue and the open list; kept for late
+ * lines when it is the server's. */
+void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t end_ns,
+		    enum tl_why why, bool complete);
 
 /* Ended requests older than TL_RECENT_NS go. */
 void tl_request_expire(struct tl_corr *corr);

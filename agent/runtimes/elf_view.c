@@ -32,8 +32,9 @@ bool tl_elf_read(const struct tl_elf *elf, uint64_t offset, void *out, size_t le
 
 static bool good_header(const Elf64_Ehdr *header)
 {
-	return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_ident[EI_CLASS] == ELFCLASS64 &&
-	       header->e_ident[EI_DATA] == ELFDATA2LSB && header->e_machine == EM_X86_64 &&
+	return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 &&
+	       header->e_ident[EI_CLASS] == ELFCLASS64 && header->e_ident[EI_DATA] == ELFDATA2LSB &&
+	       header->e_machine == EM_X86_64 &&
 	       (header->e_type == ET_EXEC || header->e_type == ET_DYN);
 }
 
@@ -86,9 +87,11 @@ const Elf64_Shdr *tl_elf_section(const struct tl_elf *elf, const char *name)
 	for (unsigned i = 0; i < elf->n_sections; i++) {
 		const Elf64_Shdr *section = &elf->sections[i];
 
-		if (section->sh_name >= sizeof(elf->names) || strcmp(elf->names + section->sh_name, name) != 0)
+		if (section->sh_name >= sizeof(elf->names) ||
+		    strcmp(elf->names + section->sh_name, name) != 0)
 			continue;
-		if (section->sh_type == SHT_NOBITS || in_file(elf, section->sh_offset, section->sh_size))
+		if (section->sh_type == SHT_NOBITS ||
+		    in_file(elf, section->sh_offset, section->sh_size))
 			return section;
 	}
 	return NULL;
@@ -99,9 +102,11 @@ bool tl_elf_offset(const struct tl_elf *elf, uint64_t address, uint64_t *ret_off
 	for (unsigned i = 0; i < elf->n_segments; i++) {
 		const Elf64_Phdr *segment = &elf->segments[i];
 
-		if (segment->p_type != PT_LOAD || address < segment->p_vaddr || address - segment->p_vaddr >= segment->p_filesz)
+		if (segment->p_type != PT_LOAD || address < segment->p_vaddr ||
+		    address - segment->p_vaddr >= segment->p_filesz)
 			continue;
-		if (__builtin_add_overflow(segment->p_offset, address - segment->p_vaddr, ret_offset))
+		if (__builtin_add_overflow(segment->p_offset, address - segment->p_vaddr,
+					   ret_offset))
 			return false;
 		return *ret_offset < elf->size;
 	}

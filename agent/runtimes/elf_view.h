@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_elf: a distrustful look into an executable: 64-bit little-endian x86-64 ELF, read with pread, every offset and size checked
- * against the file, every count bounded. Private to runtimes/. */
+/* tl_elf: a distrustful look into an executable: 64-bit little-endian x86-64 ELF, read with pread,
+ * every offset and size checked against the file, every count bounded. Private to runtimes/. */
 #ifndef TL_RUNTIMES_ELF_VIEW_H
 #define TL_RUNTIMES_ELF_VIEW_H
 
@@ -14,13 +14,13 @@
 #define TL_ELF_SECTIONS 256
 
 struct tl_elf {
-	int fd;        /* borrowed */
+	int fd;	       /* borrowed */
 	uint64_t size; /* of the file */
 	Elf64_Ehdr header;
 	Elf64_Phdr segments[TL_ELF_SEGMENTS];
 	Elf64_Shdr sections[TL_ELF_SECTIONS];
 	unsigned n_segments, n_sections; /* sections may be none: they can be stripped */
-	char names[8192];                /* of sections, NUL-terminated at the end */
+	char names[8192];		 /* of sections, NUL-terminated at the end */
 };
 
 /* Returns 1 with `*ret`; 0 it is no such ELF; -EIO and others from reading. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Three things must be known: that it is Go (the build information that the linker writes, or the pc table), the offsets of three
- * fields (DWARF when there is some, else a table by version), and where a thread keeps its g (go_tls.c). Whatever is not
- * known for certain refuses the process: then the unit kind stays GOROUTINE with no offset of the goid, which the kernel
- * side reads as "no unit", so that a Go process never falls back to its threads.
+/* Three things must be known: that it is Go (the build information that the linker writes, or the
+ * pc table), the offsets of three fields (DWARF when there is some, else a table by version), and
+ * where a thread keeps its g (go_tls.c). Whatever is not known for certain refuses the process:
+ * then the unit kind stays GOROUTINE with no offset of the goid, which the kernel side reads as "no
+ * unit", so that a Go process never falls back to its threads.
  *
- * Build information (src/cmd/link/internal/ld/data.go, src/debug/buildinfo): 14 bytes of magic, pointer size, flags; with flag 2
- * (Go 1.18 and newer) the version follows at 32 as a length and its bytes; before, a pointer to a Go string stands at 16. */
+ * Build information (src/cmd/link/internal/ld/data.go, src/debug/buildinfo): 14 bytes of magic,
+ * pointer size, flags; with flag 2 (Go 1.18 and newer) the version follows at 32 as a length and
+ * its bytes; before, a pointer to a Go string stands at 16. */
 #include "agent/runtimes/go.h"
 
 #include <stdio.h>
@@ -18,16 +20,16 @@
 #define SEARCH_MAX (1u << 20) /* bytes of the data segment searched where there are no sections */
 #define G_M_OFFSET 48
 
-/* Layouts of runtime.g and runtime.m, from src/runtime/runtime2.go of each release (amd64). 1.23 put syscallbp in front of
- * goid; 1.25 took ret out of gobuf, which stands in both structs. */
+/* Layouts of runtime.g and runtime.m, from src/runtime/runtime2.go of each release (amd64). 1.23
+ * put syscallbp in front of goid; 1.25 took ret out of gobuf, which stands in both structs. */
 static const struct {
 	unsigned from, to; /* minor versions, inclusive */
 	struct tl_go_offsets offsets;
 	const char *name;
 } layouts[] = {
-	{ 17, 22, { G_M_OFFSET, 192, 152 }, "table go1.17-go1.22" },
-	{ 23, 24, { G_M_OFFSET, 192, 160 }, "table go1.23-go1.24" },
-	{ 25, 26, { G_M_OFFSET, 184, 152 }, "table go1.25-go1.26" },
+	{17, 22, {G_M_OFFSET, 192, 152}, "table go1.17-go1.22"},
+	{23, 24, {G_M_OFFSET, 192, 160}, "table go1.23-go1.24"},
+	{25, 26, {G_M_OFFSET, 184, 152}, "table go1.25-go1.26"},
 };
 
 /* --- version --- */
@@ -66,7 +68,8 @@ static bool find_info(const struct tl_elf *elf, uint64_t *ret_at)
 	return false;
 }
 
-static bool copy_version(const struct tl_elf *elf, uint64_t offset, uint64_t len, char *out, size_t size)
+static bool copy_version(const struct tl_elf *elf, uint64_t offset, uint64_t len, char *out,
+			 size_t size)
 {
 	if (len < 1 || len >= size || !tl_elf_read(elf, offset, out, len))
 		return false;
@@ -96,8 +99,9 @@ static bool read_version(const struct tl_elf *elf, uint64_t info, char *out, siz
 	return tl_elf_offset(elf, string[0], &at) && copy_version(elf, at, string[1], out, size);
 }
 
-/* The minor number of a release: "go1.19", "go1.19.8", with a builder's suffix after a space, `-` or `+`. 0 for anything else:
- * betas, candidates and development trees have layouts of their own. */
+/* The minor number of a release: "go1.19", "go1.19.8", with a builder's suffix after a space, `-`
+ * or `+`. 0 for anything else: betas, candidates and development trees have layouts of their own.
+ */
 static unsigned release_minor(const char *version)
 {
 	unsigned minor = 0;
@@ -132,9 +136,11 @@ static bool from_table(const char *version, struct tl_go_offsets *ret, const cha
 static int refuse(struct tl_runtime_unit *ret, struct tl_error *error, const char *why)
 {
 	ret->refused = true;
-	ret->unit = (struct tl_proc){ .unit_kind = TL_UNIT_GOROUTINE };
-	tl_error_set(error, -ENOTSUP, "%s: goroutines cannot be told apart, because %s; its lines will say unit-unknown",
-		     ret->version, why);
+	ret->unit = (struct tl_proc){.unit_kind = TL_UNIT_GOROUTINE};
+	tl_error_set(
+		error, -ENOTSUP,
+		"%s: goroutines cannot be told apart, because %s; its lines will say unit-unknown",
+		ret->version, why);
 	return 1;
 }
 
@@ -163,7 +169,8 @@ static int detect(int exe_fd, struct tl_runtime_unit *ret, struct tl_error *erro
 	}
 	snprintf(ret->version, sizeof(ret->version), "%.31s", version);
 	if (!tl_go_dwarf(exe_fd, &offsets) && !from_table(version, &offsets, &source))
-		return refuse(ret, error, "it has no DWARF, and this version's layout is not in the table");
+		return refuse(ret, error,
+			      "it has no DWARF, and this version's layout is not in the table");
 	if (!tl_go_tls(elf, &tls, &why))
 		return refuse(ret, error, why);
 	ret->unit = (struct tl_proc){
@@ -177,4 +184,4 @@ static int detect(int exe_fd, struct tl_runtime_unit *ret, struct tl_error *erro
 	return 1;
 }
 
-const struct tl_runtime_ops tl_runtime_go = { .name = "go", .detect = detect };
+const struct tl_runtime_ops tl_runtime_go = {.name = "go", .detect = detect};

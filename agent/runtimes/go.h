@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Go runtime (gc toolchain, x86-64): the unit is the goroutine, its id is goid in the runtime's struct g. */
+/* The Go runtime (gc toolchain, x86-64): the unit is the goroutine, its id is goid in the runtime's
+ * struct g. */
 #ifndef TL_RUNTIMES_GO_H
 #define TL_RUNTIMES_GO_H
 
@@ -17,7 +18,8 @@ struct tl_go_offsets {
 /* Reads them from DWARF. False when there is none, or not all of them are told. */
 bool tl_go_dwarf(int exe_fd, struct tl_go_offsets *ret);
 
-/* Where g is, relative to the thread pointer. False with `*ret_why` (static text) when the binary does not tell for certain. */
+/* Where g is, relative to the thread pointer. False with `*ret_why` (static text) when the binary
+ * does not tell for certain. */
 bool tl_go_tls(const struct tl_elf *elf, int32_t *ret_offset, const char **ret_why);
 
 #endif

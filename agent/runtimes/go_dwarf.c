@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runtime package is one compilation unit named "runtime"; runtime.g and runtime.m are structure types at its top level. Walks are
- * bounded: a hostile file may be large, not endless. */
+/* The runtime package is one compilation unit named "runtime"; runtime.g and runtime.m are
+ * structure types at its top level. Walks are bounded: a hostile file may be large, not endless. */
 #include "agent/runtimes/go.h"
 
 #include <dwarf.h>
@@ -48,7 +48,7 @@ static bool member_offset(Dwarf_Die *structure, const char *name, uint32_t *ret)
 /* Looks through the top level of the runtime's unit. */
 static bool read_structures(Dwarf_Die *unit, struct tl_go_offsets *ret)
 {
-	struct tl_go_offsets found = { 0 };
+	struct tl_go_offsets found = {0};
 	bool has_g = false, has_m = false;
 	unsigned seen = 0;
 	Dwarf_Die entry;
@@ -59,7 +59,8 @@ static bool read_structures(Dwarf_Die *unit, struct tl_go_offsets *ret)
 		if (dwarf_tag(&entry) != DW_TAG_structure_type)
 			continue;
 		if (!has_g && named(&entry, "runtime.g"))
-			has_g = member_offset(&entry, "m", &found.g_m) && member_offset(&entry, "goid", &found.g_goid);
+			has_g = member_offset(&entry, "m", &found.g_m) &&
+				member_offset(&entry, "goid", &found.g_goid);
 		else if (!has_m && named(&entry, "runtime.m"))
 			has_m = member_offset(&entry, "curg", &found.m_curg);
 	} while (!(has_g && has_m) && ++seen < ENTRIES_MAX && dwarf_siblingof(&entry, &entry) == 0);

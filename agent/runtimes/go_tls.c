@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where g is. Every call from assembly into compiled code loads g into R14 (the internal ABI, Go 1.17 and newer), so a binary says
- * it hundreds of times, stripped or not, in one of two forms that no C compiler writes for this register in this way:
+/* Where g is. Every call from assembly into compiled code loads g into R14 (the internal ABI,
+ * Go 1.17 and newer), so a binary says it hundreds of times, stripped or not, in one of two forms
+ * that no C compiler writes for this register in this way:
  *
  *   64 4c 8b 34 25 OFFSET            mov %fs:OFFSET, %r14
- *   49 c7 c6 OFFSET  64 4d 8b 36     mov $OFFSET, %r14; mov %fs:(%r14), %r14     (PIE, after the linker's relaxation)
- *   4c 8b 35 DISPLACEMENT 64 4d 8b 36 the same through a GOT slot, whose relocation or content says it
+ *   49 c7 c6 OFFSET  64 4d 8b 36     mov $OFFSET, %r14; mov %fs:(%r14), %r14     (PIE, after the
+ * linker's relaxation) 4c 8b 35 DISPLACEMENT 64 4d 8b 36 the same through a GOT slot, whose
+ * relocation or content says it
  *
- * All of them must agree. Where the symbol runtime.tlsg and a TLS segment are there, they must agree as well. */
+ * All of them must agree. Where the symbol runtime.tlsg and a TLS segment are there, they must
+ * agree as well. */
 #include "agent/runtimes/go.h"
 
 #include <string.h>
 
 #define BLOCK ((size_t)1 << 20)
-#define OVERLAP 16                 /* longest form */
+#define OVERLAP 16 /* longest form */
 #define TEXT_MAX ((uint64_t)1 << 30)
-#define ENOUGH 256                 /* loads that agree */
+#define ENOUGH 256 /* loads that agree */
 #define AT_LEAST 3
 #define SYMBOLS_MAX (8u << 20)
 
@@ -50,10 +53,12 @@ static bool slot_relocation(const struct tl_elf *elf, uint64_t slot, int64_t *re
 	for (uint64_t i = 0; i < n && i < SYMBOLS_MAX; i += 256) {
 		uint64_t m = n - i < 256 ? n - i : 256;
 
-		if (!tl_elf_read(elf, section->sh_offset + i * sizeof(batch[0]), batch, m * sizeof(batch[0])))
+		if (!tl_elf_read(elf, section->sh_offset + i * sizeof(batch[0]), batch,
+				 m * sizeof(batch[0])))
 			return false;
 		for (uint64_t k = 0; k < m; k++) {
-			if (batch[k].r_offset != slot || ELF64_R_TYPE(batch[k].r_info) != R_X86_64_TPOFF64)
+			if (batch[k].r_offset != slot ||
+			    ELF64_R_TYPE(batch[k].r_info) != R_X86_64_TPOFF64)
 				continue;
 			*ret_addend = batch[k].r_addend;
 			return true;
@@ -62,7 +67,8 @@ static bool slot_relocation(const struct tl_elf *elf, uint64_t slot, int64_t *re
 	return false;
 }
 
-/* A variable at `at` of the executable's TLS block, relative to the thread pointer, which stands at the block's aligned end. */
+/* A variable at `at` of the executable's TLS block, relative to the thread pointer, which stands at
+ * the block's aligned end. */
 static bool tls_relative(const struct tl_elf *elf, uint64_t at, int32_t *ret)
 {
 	const Elf64_Phdr *segment = tl_elf_segment(elf, PT_TLS);
@@ -89,15 +95,17 @@ static void vote_slot(const struct tl_elf *elf, uint64_t slot, struct votes *vot
 			vote(votes, offset);
 		return;
 	}
-	if (tl_elf_offset(elf, slot, &file_at) && tl_elf_read(elf, file_at, &value, sizeof(value)) && value < 0 &&
-	    value > -(1 << 24))
+	if (tl_elf_offset(elf, slot, &file_at) &&
+	    tl_elf_read(elf, file_at, &value, sizeof(value)) && value < 0 && value > -(1 << 24))
 		vote(votes, (int32_t)value);
 }
 
-static void scan_block(const struct tl_elf *elf, const unsigned char *p, size_t len, uint64_t address, struct votes *votes)
+static void scan_block(const struct tl_elf *elf, const unsigned char *p, size_t len,
+		       uint64_t address, struct votes *votes)
 {
-	static const unsigned char direct[] = { 0x64, 0x4c, 0x8b, 0x34, 0x25 }, immediate[] = { 0x49, 0xc7, 0xc6 },
-				   slot[] = { 0x4c, 0x8b, 0x35 }, indirect[] = { 0x64, 0x4d, 0x8b, 0x36 };
+	static const unsigned char direct[] = {0x64, 0x4c, 0x8b, 0x34, 0x25},
+				   immediate[] = {0x49, 0xc7, 0xc6}, slot[] = {0x4c, 0x8b, 0x35},
+				   indirect[] = {0x64, 0x4d, 0x8b, 0x36};
 
 	for (size_t i = 0; i + OVERLAP <= len && votes->n < ENOUGH; i++) {
 		if (memcmp(p + i, direct, sizeof(direct)) == 0)
@@ -107,11 +115,13 @@ static void scan_block(const struct tl_elf *elf, const unsigned char *p, size_t 
 		else if (memcmp(p + i, immediate, sizeof(immediate)) == 0)
 			vote(votes, load32(p + i + 3));
 		else if (memcmp(p + i, slot, sizeof(slot)) == 0)
-			vote_slot(elf, address + i + 7 + (uint64_t)(int64_t)load32(p + i + 3), votes);
+			vote_slot(elf, address + i + 7 + (uint64_t)(int64_t)load32(p + i + 3),
+				  votes);
 	}
 }
 
-static void scan_segment(const struct tl_elf *elf, const Elf64_Phdr *segment, unsigned char *block, struct votes *votes)
+static void scan_segment(const struct tl_elf *elf, const Elf64_Phdr *segment, unsigned char *block,
+			 struct votes *votes)
 {
 	uint64_t end = segment->p_filesz < TEXT_MAX ? segment->p_filesz : TEXT_MAX;
 
@@ -127,7 +137,8 @@ static void scan_segment(const struct tl_elf *elf, const Elf64_Phdr *segment, un
 /* runtime.tlsg as the symbol table has it. */
 static bool symbol_offset(const struct tl_elf *elf, int32_t *ret)
 {
-	const Elf64_Shdr *symbols = tl_elf_section(elf, ".symtab"), *names = tl_elf_section(elf, ".strtab");
+	const Elf64_Shdr *symbols = tl_elf_section(elf, ".symtab"),
+			 *names = tl_elf_section(elf, ".strtab");
 	uint64_t n = symbols && names ? symbols->sh_size / sizeof(Elf64_Sym) : 0;
 	static const char wanted[] = "runtime.tlsg";
 	char name[sizeof(wanted)];
@@ -136,12 +147,15 @@ static bool symbol_offset(const struct tl_elf *elf, int32_t *ret)
 	for (uint64_t i = 0; i < n && i < SYMBOLS_MAX; i += 256) {
 		uint64_t m = n - i < 256 ? n - i : 256;
 
-		if (!tl_elf_read(elf, symbols->sh_offset + i * sizeof(batch[0]), batch, m * sizeof(batch[0])))
+		if (!tl_elf_read(elf, symbols->sh_offset + i * sizeof(batch[0]), batch,
+				 m * sizeof(batch[0])))
 			return false;
 		for (uint64_t k = 0; k < m; k++) {
-			if (ELF64_ST_TYPE(batch[k].st_info) != STT_TLS || batch[k].st_name >= names->sh_size)
+			if (ELF64_ST_TYPE(batch[k].st_info) != STT_TLS ||
+			    batch[k].st_name >= names->sh_size)
 				continue;
-			if (tl_elf_read(elf, names->sh_offset + batch[k].st_name, name, sizeof(name)) &&
+			if (tl_elf_read(elf, names->sh_offset + batch[k].st_name, name,
+					sizeof(name)) &&
 			    memcmp(name, wanted, sizeof(wanted)) == 0)
 				return tls_relative(elf, batch[k].st_value, ret);
 		}
@@ -152,7 +166,7 @@ static bool symbol_offset(const struct tl_elf *elf, int32_t *ret)
 bool tl_go_tls(const struct tl_elf *elf, int32_t *ret_offset, const char **ret_why)
 {
 	_cleanup_(freep) unsigned char *block = malloc(BLOCK);
-	struct votes votes = { .n = 0 };
+	struct votes votes = {.n = 0};
 	int32_t symbol;
 
 	*ret_why = "its code does not tell where a thread keeps its goroutine";

@@ -11,7 +11,8 @@ const struct tl_runtime_ops *const tl_runtimes[] = {
 	NULL,
 };
 
-const struct tl_runtime_ops *tl_runtime_detect(int exe_fd, struct tl_runtime_unit *ret, struct tl_error *error)
+const struct tl_runtime_ops *tl_runtime_detect(int exe_fd, struct tl_runtime_unit *ret,
+					       struct tl_error *error)
 {
 	for (size_t i = 0; tl_runtimes[i]; i++) {
 		struct tl_runtime_unit unit;

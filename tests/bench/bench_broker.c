@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the benches ask the broker.
- *   bench_broker count BROKERS TOPIC                   messages ever produced to the topic, 0 while there is none
- *   bench_broker await BROKERS TOPIC COUNT SECONDS     returns when there are so many
- *   bench_broker latency BROKERS TOPIC COUNT SECONDS   reads COUNT messages that come from now on (it prints "ready") and compares
- * each with the wall time of its write, which the line carries (line.h). Two figures: write -> received by this
- * consumer, an upper bound of the acknowledgement, since a message can be consumed once all replicas have it; and write ->
- * the broker's append time (topic with LogAppendTime, cut to whole ms), a lower bound. Prints
- * "received P50 P99 MAX appended P50 P99 MAX" in ms. */
+ *   bench_broker count BROKERS TOPIC                   messages ever produced to the topic, 0 while
+ * there is none bench_broker await BROKERS TOPIC COUNT SECONDS     returns when there are so many
+ *   bench_broker latency BROKERS TOPIC COUNT SECONDS   reads COUNT messages that come from now on
+ * (it prints "ready") and compares each with the wall time of its write, which the line carries
+ * (line.h). Two figures: write -> received by this consumer, an upper bound of the acknowledgement,
+ * since a message can be consumed once all replicas have it; and write -> the broker's append time
+ * (topic with LogAppendTime, cut to whole ms), a lower bound. Prints "received P50 P99 MAX appended
+ * P50 P99 MAX" in ms. */
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,8 +24,8 @@
 struct topic {
 	rd_kafka_t *rk;
 	const char *name;
-	int n;                          /* partitions; 0: no such topic yet */
-	int64_t end[PARTITIONS_MAX];    /* offset of the next message */
+	int n;			     /* partitions; 0: no such topic yet */
+	int64_t end[PARTITIONS_MAX]; /* offset of the next message */
 };
 
 static int look_up(struct topic *t)
@@ -63,7 +64,8 @@ static int await(struct topic *t, int64_t wanted, uint64_t until)
 
 	while ((n = count(t)) < wanted) {
 		if (tl_mono_ns() > until) {
-			fprintf(stderr, "%s has %lld of %lld messages\n", t->name, (long long)n, (long long)wanted);
+			fprintf(stderr, "%s has %lld of %lld messages\n", t->name, (long long)n,
+				(long long)wanted);
 			return 1;
 		}
 		usleep(20000);
@@ -86,7 +88,8 @@ static bool take(const rd_kafka_message_t *message, uint64_t now, struct sample 
 	for (int i = 0; i < 19; i++)
 		written = written * 10 + (uint64_t)(at[3 + i] - '0');
 	ret->received = now > written ? now - written : 0;
-	ret->appended = (uint64_t)appended * TL_MS > written ? (uint64_t)appended * TL_MS - written : 0;
+	ret->appended =
+		(uint64_t)appended * TL_MS > written ? (uint64_t)appended * TL_MS - written : 0;
 	return true;
 }
 
@@ -136,7 +139,8 @@ static void print_one(const char *name, const struct sample *samples, size_t n, 
 	for (size_t i = 0; i < n; i++)
 		ns[i] = appended ? samples[i].appended : samples[i].received;
 	qsort(ns, n, sizeof(*ns), compare);
-	printf("%s %.2f %.2f %.2f ", name, (double)ns[n / 2] / 1e6, (double)ns[n * 99 / 100] / 1e6, (double)ns[n - 1] / 1e6);
+	printf("%s %.2f %.2f %.2f ", name, (double)ns[n / 2] / 1e6, (double)ns[n * 99 / 100] / 1e6,
+	       (double)ns[n - 1] / 1e6);
 	free(ns);
 }
 
@@ -180,13 +184,14 @@ static rd_kafka_t *connect_to(const char *brokers)
 
 int main(int argc, char **argv)
 {
-	struct topic t = { .name = argc > 3 ? argv[3] : NULL };
+	struct topic t = {.name = argc > 3 ? argv[3] : NULL};
 	uint64_t wanted = argc == 6 ? strtoull(argv[4], NULL, 10) : 0;
 	uint64_t until = tl_mono_ns() + (argc == 6 ? strtoull(argv[5], NULL, 10) * TL_SEC : 0);
 	int r = 2;
 
 	if (argc != 4 && argc != 6) {
-		fprintf(stderr, "usage: bench_broker count|await|latency BROKERS TOPIC [COUNT SECONDS]\n");
+		fprintf(stderr,
+			"usage: bench_broker count|await|latency BROKERS TOPIC [COUNT SECONDS]\n");
 		return 2;
 	}
 	t.rk = connect_to(argv[2]);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What capture adds to a write, interleaved in one run: a child writes batches to its stdout (a file in /dev/shm opened to append, and
- * with it the worst case, since the write itself is cheap) and to its stderr (a pipe that a process empties), and calls getppid,
- * while the parent goes round and round through nothing attached / attached and not selected / selected and drained. Thread CPU
- * time of the child. What is added is taken within each round, because the machine's speed drifts between rounds; medians of the
- * rounds, smallest and largest.
- * usage: bench_capture [ROUNDS [RING_MIB]]     needs the rights of the inspector; selects its own child only */
+/* What capture adds to a write, interleaved in one run: a child writes batches to its stdout (a
+ * file in /dev/shm opened to append, and with it the worst case, since the write itself is cheap)
+ * and to its stderr (a pipe that a process empties), and calls getppid, while the parent goes round
+ * and round through nothing attached / attached and not selected / selected and drained. Thread CPU
+ * time of the child. What is added is taken within each round, because the machine's speed drifts
+ * between rounds; medians of the rounds, smallest and largest. usage: bench_capture [ROUNDS
+ * [RING_MIB]]     needs the rights of the inspector; selects its own child only */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 enum state { BARE, UNSELECTED, SELECTED, STATES };
 enum job { WRITE_128, WRITE_4K, PIPE_128, GETPPID, JOBS };
 
-static const char *const job_names[] = { "write 128 B", "write 4 KiB", "pipe 128 B", "getppid" };
+static const char *const job_names[] = {"write 128 B", "write 4 KiB", "pipe 128 B", "getppid"};
 
 static uint64_t thread_ns(void)
 {
@@ -121,16 +122,18 @@ static void drain(struct bench *bench, struct tl_capture *capture, struct tl_rin
 
 	while ((event = tl_ring_next(ring))) {
 		if (event->type == TL_EV_FILE)
-			(void)tl_capture_decide(capture, &((const struct tl_ev_file *)event)->file, TL_VERDICT_LOG);
+			(void)tl_capture_decide(capture, &((const struct tl_ev_file *)event)->file,
+						TL_VERDICT_LOG);
 		bench->events += event->type == TL_EV_LOG;
 	}
 	tl_ring_release(ring);
 }
 
 /* One job in the child, the ring drained each millisecond meanwhile. */
-static double measure(struct bench *bench, enum job job, struct tl_capture *capture, struct tl_ring *ring)
+static double measure(struct bench *bench, enum job job, struct tl_capture *capture,
+		      struct tl_ring *ring)
 {
-	const struct timespec pause = { 0, 1000000 };
+	const struct timespec pause = {0, 1000000};
 	double ns;
 
 	if (write(bench->orders, &job, sizeof(job)) != sizeof(job))
@@ -146,13 +149,18 @@ static double measure(struct bench *bench, enum job job, struct tl_capture *capt
 static int round_of(struct bench *bench, enum state state, int round, struct tl_error *error)
 {
 	const struct tl_capture_options options = {
-		.ring_bytes = bench->ring_bytes, .wire = true, .wire_max = 4096, .undecided_max = 64 * 1024,
-		.max_streams = 1024, .max_procs = 1024, .max_socks = 1024,
+		.ring_bytes = bench->ring_bytes,
+		.wire = true,
+		.wire_max = 4096,
+		.undecided_max = 64 * 1024,
+		.max_streams = 1024,
+		.max_procs = 1024,
+		.max_socks = 1024,
 	};
 	struct tl_capture *capture = NULL;
 	struct tl_capture_fds fds;
 	struct tl_ring *ring = NULL;
-	struct tl_stats stats = { 0 };
+	struct tl_stats stats = {0};
 	bool reused;
 	int r;
 
@@ -162,9 +170,11 @@ static int round_of(struct bench *bench, enum state state, int round, struct tl_
 		tl_capture_fds(capture, &fds);
 		if ((r = tl_ring_open(&fds, &ring, error)) < 0)
 			return r;
-		(void)tl_capture_select(capture, (uint32_t)bench->pid, state == SELECTED ? TL_SELECTED : 0);
+		(void)tl_capture_select(capture, (uint32_t)bench->pid,
+					state == SELECTED ? TL_SELECTED : 0);
 	}
-	(void)measure(bench, WRITE_128, capture, ring); /* warm, and file and pipe get their verdict */
+	(void)measure(bench, WRITE_128, capture,
+		      ring); /* warm, and file and pipe get their verdict */
 	(void)measure(bench, PIPE_128, capture, ring);
 	for (int job = 0; job < JOBS; job++)
 		bench->ns[state][job][round] = measure(bench, (enum job)job, capture, ring);
@@ -194,7 +204,7 @@ static struct summary summarize(const double *values, int n)
 
 	memcpy(sorted, values, (size_t)n * sizeof(*values));
 	qsort(sorted, (size_t)n, sizeof(*sorted), compare);
-	return (struct summary){ sorted[n / 2], sorted[0], sorted[n - 1] };
+	return (struct summary){sorted[n / 2], sorted[0], sorted[n - 1]};
 }
 
 static void report_added(struct bench *bench, enum state state, int job, int rounds)
@@ -207,31 +217,35 @@ static void report_added(struct bench *bench, enum state state, int job, int rou
 		ratio[i] = bench->ns[state][job][i] / bench->ns[BARE][job][i];
 	}
 	ns = summarize(added, rounds);
-	printf(" %+6.0f ns %.2fx (%+.0f..%+.0f)", ns.median, summarize(ratio, rounds).median, ns.min, ns.max);
+	printf(" %+6.0f ns %.2fx (%+.0f..%+.0f)", ns.median, summarize(ratio, rounds).median,
+	       ns.min, ns.max);
 }
 
 static void report(struct bench *bench, int rounds)
 {
-	printf("%-12s %8s   %-32s %s\n", "call", "bare ns", "attached, not selected", "selected and captured");
+	printf("%-12s %8s   %-32s %s\n", "call", "bare ns", "attached, not selected",
+	       "selected and captured");
 	for (int job = 0; job < JOBS; job++) {
-		printf("%-12s %8.0f  ", job_names[job], summarize(bench->ns[BARE][job], rounds).median);
+		printf("%-12s %8.0f  ", job_names[job],
+		       summarize(bench->ns[BARE][job], rounds).median);
 		report_added(bench, UNSELECTED, job, rounds);
 		printf("  ");
 		report_added(bench, SELECTED, job, rounds);
 		printf("\n");
 	}
-	printf("%llu events drained, %llu bytes lost, %d rounds\n", (unsigned long long)bench->events,
-	       (unsigned long long)bench->lost, rounds);
+	printf("%llu events drained, %llu bytes lost, %d rounds\n",
+	       (unsigned long long)bench->events, (unsigned long long)bench->lost, rounds);
 }
 
 int main(int argc, char **argv)
 {
 	static struct bench bench;
 	int rounds = argc > 1 ? atoi(argv[1]) : 7, r = 0;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	tl_msg_init("bench_capture", TL_WARNING);
-	bench.ring_bytes = (uint64_t)(argc > 2 ? atoi(argv[2]) : 32) << 20; /* the agent's default */
+	bench.ring_bytes = (uint64_t)(argc > 2 ? atoi(argv[2]) : 32)
+			   << 20; /* the agent's default */
 	if (rounds < 1 || rounds > ROUNDS_MAX || start_child(&bench) < 0)
 		return 2;
 	for (int round = 0; round < rounds && r == 0; round++)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CPU of the forwarder per line, to a real broker: a log with N records is written first, then sent; the process's own user
- * and system time (all of librdkafka's threads) is divided by the lines.
- * usage: bench_forward BROKERS [LINES [COMPRESSION [WITH_IDS [KEY=VALUE...]]]] */
+/* CPU of the forwarder per line, to a real broker: a log with N records is written first, then
+ * sent; the process's own user and system time (all of librdkafka's threads) is divided by the
+ * lines. usage: bench_forward BROKERS [LINES [COMPRESSION [WITH_IDS [KEY=VALUE...]]]] */
 #include <sys/resource.h>
 
 #include "agent/forward.h"
@@ -20,9 +20,9 @@ static uint64_t cpu_ns(void)
 
 static int write_log(const char *dir, uint64_t lines, bool ids)
 {
-	struct tl_log_options options = { .dir = dir, .max_bytes = UINT64_C(8) << 30 };
-	struct tl_error error = { 0 };
-	struct tl_buf bytes = { 0 };
+	struct tl_log_options options = {.dir = dir, .max_bytes = UINT64_C(8) << 30};
+	struct tl_error error = {0};
+	struct tl_buf bytes = {0};
 	struct tl_log *log;
 	int r = tl_log_open(&options, &log, &error);
 
@@ -38,18 +38,21 @@ static int write_log(const char *dir, uint64_t lines, bool ids)
 
 int main(int argc, char **argv)
 {
-	struct tl_kafka_settings kafka = { .brokers = argc > 1 ? argv[1] : "127.0.0.1:9092", .topic_prefix = "bench.",
-					   .partitions = 6, .replication = -1, .compression = argc > 3 ? argv[3] : "lz4" };
+	struct tl_kafka_settings kafka = {.brokers = argc > 1 ? argv[1] : "127.0.0.1:9092",
+					  .topic_prefix = "bench.",
+					  .partitions = 6,
+					  .replication = -1,
+					  .compression = argc > 3 ? argv[3] : "lz4"};
 	uint64_t lines = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000000, cpu, mono, left;
 	char dir[] = "/tmp/tapline-bench-XXXXXX";
-	struct tl_forward_options options = { .kafka = &kafka, .log_dir = dir, .consumer = "kafka" };
-	struct tl_forward_usage usage = { 0 };
+	struct tl_forward_options options = {.kafka = &kafka, .log_dir = dir, .consumer = "kafka"};
+	struct tl_forward_usage usage = {0};
 	struct tl_forward *forward;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	tl_msg_init("bench_forward", TL_INFO);
 	if (argc > 5)
-		kafka.properties = (struct tl_list){ argv + 5, (size_t)argc - 5 };
+		kafka.properties = (struct tl_list){argv + 5, (size_t)argc - 5};
 	if (!mkdtemp(dir) || write_log(dir, lines, argc > 4 && atoi(argv[4])) < 0)
 		return 1;
 	cpu = cpu_ns();
@@ -63,9 +66,11 @@ int main(int argc, char **argv)
 	cpu = cpu_ns() - cpu;
 	mono = tl_mono_ns() - mono;
 	left = tl_forward_stop(forward, 1000);
-	printf("%" PRIu64 " lines, %s: %.0f ns CPU a line, %.0f bytes a line, %.0f lines/s, left %" PRIu64 "\n", usage.records,
-	       kafka.compression, (double)cpu / (double)lines, (double)usage.bytes / (double)lines,
-	       (double)lines * 1e9 / (double)mono, left);
+	printf("%" PRIu64
+	       " lines, %s: %.0f ns CPU a line, %.0f bytes a line, %.0f lines/s, left %" PRIu64
+	       "\n",
+	       usage.records, kafka.compression, (double)cpu / (double)lines,
+	       (double)usage.bytes / (double)lines, (double)lines * 1e9 / (double)mono, left);
 	tl_remove_tree(dir);
 	return usage.records == lines && left == 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a line costs in tl_streams_bytes + tl_lines_bytes: ns per line, one core, no log and no correlation behind it. */
+/* What a line costs in tl_streams_bytes + tl_lines_bytes: ns per line, one core, no log and no
+ * correlation behind it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,19 +25,20 @@ static void ready(void *arg, struct tl_line *line)
 
 static struct tl_file_id file_of(unsigned i)
 {
-	return (struct tl_file_id){ .ino = 1000 + i, .dev = 5, .gen = 7 };
+	return (struct tl_file_id){.ino = 1000 + i, .dev = 5, .gen = 7};
 }
 
 static void open_all(unsigned n_streams)
 {
-	const struct tl_streams_options stream_options = { .max = 65536 };
-	const struct tl_lines_options line_options = { .ready = ready };
+	const struct tl_streams_options stream_options = {.max = 65536};
+	const struct tl_lines_options line_options = {.ready = ready};
 
 	streams = tl_streams_new(&stream_options);
 	if (!streams || tl_lines_new(&line_options, &lines, NULL) < 0)
 		abort();
 	for (unsigned i = 0; i < n_streams; i++) {
-		struct tl_ev_file event = { .h = { .flags = TL_EVF_STDOUT }, .file = file_of(i), .kind = TL_FILE_PIPE };
+		struct tl_ev_file event = {
+			.h = {.flags = TL_EVF_STDOUT}, .file = file_of(i), .kind = TL_FILE_PIPE};
 
 		if (!tl_streams_file(streams, &event))
 			abort();
@@ -51,19 +53,25 @@ static void close_all(void)
 
 struct load {
 	const char *name;
-	const char *text;     /* of one line, filled up to `len` */
-	size_t len;           /* bytes of a line with its newline */
-	unsigned per_write;   /* lines of one write */
-	unsigned streams;     /* writes go round them */
-	unsigned halves;      /* a write has only half of a line */
+	const char *text;   /* of one line, filled up to `len` */
+	size_t len;	    /* bytes of a line with its newline */
+	unsigned per_write; /* lines of one write */
+	unsigned streams;   /* writes go round them */
+	unsigned halves;    /* a write has only half of a line */
 };
 
-static void write_once(const struct load *load, const char *data, size_t len, unsigned i, uint64_t now)
+static void write_once(const struct load *load, const char *data, size_t len, unsigned i,
+		       uint64_t now)
 {
 	unsigned stream = i % load->streams;
 	const struct tl_ev_log event = {
-		.h = { .type = TL_EV_LOG, .flags = TL_EVF_FIRST | TL_EVF_STDOUT, .len = (uint32_t)len, .time_ns = now,
-		       .tgid = 100 + stream, .tid = 100 + stream, .start_ns = 5 },
+		.h = {.type = TL_EV_LOG,
+		      .flags = TL_EVF_FIRST | TL_EVF_STDOUT,
+		      .len = (uint32_t)len,
+		      .time_ns = now,
+		      .tgid = 100 + stream,
+		      .tid = 100 + stream,
+		      .start_ns = 5},
 		.file = file_of(stream),
 		.call_len = (uint32_t)len,
 	};
@@ -110,13 +118,19 @@ static double run(const struct load *load)
 int main(void)
 {
 	static const struct load loads[] = {
-		{ "128 B, a line a write", "2026-01-02T03:04:05.678Z INFO [http-1] com.example.Orders - taken ", 128, 1, 1, 0 },
-		{ "128 B, JSON", "{\"ts\":\"2026-01-02T03:04:05Z\",\"level\":\"info\",\"msg\":\"taken\",\"n\":1}", 128, 1, 1, 0 },
-		{ "128 B, 64 streams in turn", "2026-01-02T03:04:05.678Z INFO taken ", 128, 1, 64, 0 },
-		{ "128 B, 30 lines a write", "2026-01-02T03:04:05.678Z INFO taken ", 128, 30, 1, 0 },
-		{ "128 B, in two writes", "2026-01-02T03:04:05.678Z INFO taken ", 128, 1, 1, 1 },
-		{ "128 B, level ERROR", "2026-01-02T03:04:05.678Z ERROR refused ", 128, 1, 1, 0 },
-		{ "1 KiB - 1, a line a write", "2026-01-02T03:04:05.678Z INFO taken ", 1023, 1, 1, 0 },
+		{"128 B, a line a write",
+		 "2026-01-02T03:04:05.678Z INFO [http-1] com.example.Orders - taken ", 128, 1, 1,
+		 0},
+		{"128 B, JSON",
+		 "{\"ts\":\"2026-01-02T03:04:05Z\",\"level\":\"info\",\"msg\":\"taken\",\"n\":1}",
+		 128, 1, 1, 0},
+		{"128 B, 64 streams in turn", "2026-01-02T03:04:05.678Z INFO taken ", 128, 1, 64,
+		 0},
+		{"128 B, 30 lines a write", "2026-01-02T03:04:05.678Z INFO taken ", 128, 30, 1, 0},
+		{"128 B, in two writes", "2026-01-02T03:04:05.678Z INFO taken ", 128, 1, 1, 1},
+		{"128 B, level ERROR", "2026-01-02T03:04:05.678Z ERROR refused ", 128, 1, 1, 0},
+		{"1 KiB - 1, a line a write", "2026-01-02T03:04:05.678Z INFO taken ", 1023, 1, 1,
+		 0},
 	};
 
 	for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {

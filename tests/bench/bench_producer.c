@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The floor of the agent's cost: the same messages (key, JSON, both headers) produced by bare librdkafka with the agent's settings,
- * from lines that lie in memory. Nothing is captured, assembled, looked up or kept on disk; the JSON is a template in which
- * body, uid, times and extents are written over. Prints CPU ns (user and system, all threads) a line, from the first
+/* The floor of the agent's cost: the same messages (key, JSON, both headers) produced by bare
+ * librdkafka with the agent's settings, from lines that lie in memory. Nothing is captured,
+ * assembled, looked up or kept on disk; the JSON is a template in which body, uid, times and
+ * extents are written over. Prints CPU ns (user and system, all threads) a line, from the first
  * produce to the last delivery report.
  * usage: bench_producer BROKERS TOPIC [LINES [COMPRESSION [bare]]]     bare: without the headers */
 #include <librdkafka/rdkafka.h>
@@ -23,11 +24,15 @@
 
 /* The resource and the attributes of what a tapped process of one service writes to a file. */
 static const char resource_json[] =
-	",\"resource\":{\"service.name\":\"bench_writer\",\"host.name\":\"node-1\",\"process.pid\":\"30459\","
-	"\"process.executable.name\":\"bench_writer\",\"process.executable.path\":\"/usr/local/bin/bench_writer\","
+	",\"resource\":{\"service.name\":\"bench_writer\",\"host.name\":\"node-1\",\"process.pid\":"
+	"\"30459\","
+	"\"process.executable.name\":\"bench_writer\",\"process.executable.path\":\"/usr/local/bin/"
+	"bench_writer\","
 	"\"process.command\":\"/usr/local/bin/bench_writer\",\"process.user.id\":\"0\","
-	"\"process.linux.cgroup\":\"/system.slice/bench.service\"},\"attributes\":{\"log.iostream\":\"stdout\","
-	"\"thread.id\":30459,\"correlation.how\":\"none\",\"correlation.why\":\"no-request\",\"stream.id\":\"1\","
+	"\"process.linux.cgroup\":\"/system.slice/"
+	"bench.service\"},\"attributes\":{\"log.iostream\":\"stdout\","
+	"\"thread.id\":30459,\"correlation.how\":\"none\",\"correlation.why\":\"no-request\","
+	"\"stream.id\":\"1\","
 	"\"stream.ranges\":\"";
 static const char end_json[] = "\",\"log.file.path\":\"/tmp/tapline-bench.000000/service.log\"}}";
 
@@ -136,12 +141,14 @@ static int produce(struct producer *p, const struct message *m)
 	rd_kafka_resp_err_t err;
 
 	if (!p->headers)
-		return rd_kafka_produce(p->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)m->json, m->len, "1", 1,
-					NULL);
+		return rd_kafka_produce(p->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
+					(void *)m->json, m->len, "1", 1, NULL);
 	headers = rd_kafka_headers_new(2);
 	rd_kafka_header_add(headers, "tapline-uid", 11, m->uid_header, (ssize_t)strlen(UID));
-	rd_kafka_header_add(headers, "tapline-position", 16, m->position, (ssize_t)strlen(POSITION));
-	err = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(p->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+	rd_kafka_header_add(headers, "tapline-position", 16, m->position,
+			    (ssize_t)strlen(POSITION));
+	err = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(p->topic),
+				RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 				RD_KAFKA_V_VALUE((void *)m->json, m->len), RD_KAFKA_V_KEY("1", 1),
 				RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
 	if (err)
@@ -149,14 +156,19 @@ static int produce(struct producer *p, const struct message *m)
 	return err ? -1 : 0;
 }
 
-static int open_producer(struct producer *p, const char *brokers, const char *topic, const char *compression)
+static int open_producer(struct producer *p, const char *brokers, const char *topic,
+			 const char *compression)
 {
 	const char *const properties[][2] = {
-		{ "bootstrap.servers", brokers },	  { "enable.idempotence", "true" },
-		{ "acks", "all" },			  { "linger.ms", "3" },
-		{ "compression.codec", compression },	  { "queue.buffering.max.messages", "100000" },
-		{ "batch.num.messages", "10000" },	  { "partitioner", "murmur2_random" },
-		{ "queue.buffering.max.kbytes", "65536" },
+		{"bootstrap.servers", brokers},
+		{"enable.idempotence", "true"},
+		{"acks", "all"},
+		{"linger.ms", "3"},
+		{"compression.codec", compression},
+		{"queue.buffering.max.messages", "100000"},
+		{"batch.num.messages", "10000"},
+		{"partitioner", "murmur2_random"},
+		{"queue.buffering.max.kbytes", "65536"},
 	};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char why[256];
@@ -209,11 +221,12 @@ static uint64_t cpu_ns(void)
 int main(int argc, char **argv)
 {
 	uint64_t lines = argc > 3 ? strtoull(argv[3], NULL, 10) : 500000, cpu;
-	struct producer p = { .headers = !(argc > 5 && strcmp(argv[5], "bare") == 0) };
+	struct producer p = {.headers = !(argc > 5 && strcmp(argv[5], "bare") == 0)};
 	const struct rd_kafka_metadata *metadata;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: bench_producer BROKERS TOPIC [LINES [COMPRESSION [bare]]]\n");
+		fprintf(stderr,
+			"usage: bench_producer BROKERS TOPIC [LINES [COMPRESSION [bare]]]\n");
 		return 2;
 	}
 	if (open_producer(&p, argv[1], argv[2], argc > 4 ? argv[4] : "lz4") < 0)
@@ -225,8 +238,9 @@ int main(int argc, char **argv)
 	send_all(&p, lines);
 	cpu = cpu_ns() - cpu;
 	if (p.acked < lines || p.failed)
-		return fprintf(stderr, "%llu of %llu lines were acknowledged\n", (unsigned long long)(p.acked - p.failed),
-			       (unsigned long long)lines), 1;
+		return fprintf(stderr, "%llu of %llu lines were acknowledged\n",
+			       (unsigned long long)(p.acked - p.failed), (unsigned long long)lines),
+		       1;
 	printf("%.0f\n", (double)cpu / (double)lines);
 	rd_kafka_topic_destroy(p.topic);
 	rd_kafka_destroy(p.rk);

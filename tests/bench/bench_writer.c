@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tapped service of the benches: one write(2) a line to stdout, at a steady rate, each line with its number and the wall
- * time of its write. At its end it says on stderr what a line cost it: CPU ns.
- * usage: bench_writer LINES RATE     RATE in lines/s, 0 as fast as it goes */
+/* The tapped service of the benches: one write(2) a line to stdout, at a steady rate, each line
+ * with its number and the wall time of its write. At its end it says on stderr what a line cost it:
+ * CPU ns. usage: bench_writer LINES RATE     RATE in lines/s, 0 as fast as it goes */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -21,7 +21,7 @@ static uint64_t cpu_ns(void)
 static void pace(uint64_t start, uint64_t n, uint64_t rate)
 {
 	uint64_t due = start + n * TL_SEC / rate;
-	const struct timespec until = { (time_t)(due / TL_SEC), (long)(due % TL_SEC) };
+	const struct timespec until = {(time_t)(due / TL_SEC), (long)(due % TL_SEC)};
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
@@ -45,7 +45,8 @@ static int write_line(char *line, uint64_t number)
 int main(int argc, char **argv)
 {
 	static char pool[LINE_POOL][LINE_BYTES];
-	uint64_t lines = argc == 3 ? strtoull(argv[1], NULL, 10) : 0, rate = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
+	uint64_t lines = argc == 3 ? strtoull(argv[1], NULL, 10) : 0,
+		 rate = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
 	unsigned burst = rate > 10000 ? 16 : 1;
 	uint64_t start = tl_mono_ns(), cpu;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log lines of the benches: 128 bytes with the newline, of words and numbers as a service would log them, so that compression
- * has an ordinary job. The last 34 bytes are " n=<8 digits> t=<19 digits>\n": number and wall time of the line. */
+/* The log lines of the benches: 128 bytes with the newline, of words and numbers as a service would
+ * log them, so that compression has an ordinary job. The last 34 bytes are " n=<8 digits> t=<19
+ * digits>\n": number and wall time of the line. */
 #ifndef TL_BENCH_LINE_H
 #define TL_BENCH_LINE_H
 
@@ -23,11 +24,15 @@ static inline void line_digits(char *out, unsigned n, uint64_t value)
 /* Writes LINE_BYTES bytes, no NUL. */
 static inline void line_make(char *out, unsigned seed)
 {
-	static const char *const words[] = { "taken", "paid", "packed", "sent", "refused", "queued", "priced", "returned" };
+	static const char *const words[] = {"taken",   "paid",	 "packed", "sent",
+					    "refused", "queued", "priced", "returned"};
 	char text[LINE_BYTES + 64];
 	uint32_t x = (seed + 1) * 2654435761u;
-	int len = snprintf(text, sizeof(text), "%s [http-%u] shop.Orders - %s order=%u customer=%u items=%u took_ms=%u ",
-			   x >> 28 ? "INFO " : "WARN ", x >> 27, words[x >> 13 & 7], x, x >> 9, x >> 25 & 15, x >> 18 & 511);
+	int len =
+		snprintf(text, sizeof(text),
+			 "%s [http-%u] shop.Orders - %s order=%u customer=%u items=%u took_ms=%u ",
+			 x >> 28 ? "INFO " : "WARN ", x >> 27, words[x >> 13 & 7], x, x >> 9,
+			 x >> 25 & 15, x >> 18 & 511);
 
 	while ((size_t)len < LINE_BYTES)
 		len += snprintf(text + len, 32, "%s ", words[(x >> (len & 15)) & 7]);

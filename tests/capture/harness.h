@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a writer under a capture and keeps every event that came out of the ring. One writer at a time; all functions fail the
- * test themselves (cmocka). */
+/* Runs a writer under a capture and keeps every event that came out of the ring. One writer at a
+ * time; all functions fail the test themselves (cmocka). */
 #ifndef TL_TESTS_CAPTURE_HARNESS_H
 #define TL_TESTS_CAPTURE_HARNESS_H
 
@@ -34,33 +34,36 @@ void harness_drain(struct harness *h);
 struct writer {
 	pid_t pid;
 	int go, report; /* owned */
-	int sink;       /* owned: our end of its fd 1, or -1 */
-	char *read;     /* owned: what came out of the sink */
+	int sink;	/* owned: our end of its fd 1, or -1 */
+	char *read;	/* owned: what came out of the sink */
 	size_t n_read;
 	uint64_t written;
 	int status;
 };
 
-/* Starts `writer KIND COUNT` with `out` (closed here) as its fd 1, selected before it executes unless `unselected`. `sink` is
- * our end, emptied while it runs, or -1. */
-void writer_start(struct harness *h, struct writer *w, const char *kind, int count, int out, int sink, bool unselected);
+/* Starts `writer KIND COUNT` with `out` (closed here) as its fd 1, selected before it executes
+ * unless `unselected`. `sink` is our end, emptied while it runs, or -1. */
+void writer_start(struct harness *h, struct writer *w, const char *kind, int count, int out,
+		  int sink, bool unselected);
 /* One byte on its go descriptor. */
 void writer_go(struct writer *w);
 uint64_t writer_report(struct writer *w);
-/* Empties the sink until the writer has ended, then drains the ring up to its end. With `drain` false the ring is left. */
+/* Empties the sink until the writer has ended, then drains the ring up to its end. With `drain`
+ * false the ring is left. */
 void writer_finish(struct harness *h, struct writer *w, bool drain);
 void writer_done(struct writer *w);
 
 struct tally {
 	uint64_t captured, lost; /* bytes; lost as the offsets tell */
 	size_t events, files;
-	uint8_t flags;           /* of all LOG events together */
-	uint32_t kind;           /* of the FILE event */
+	uint8_t flags; /* of all LOG events together */
+	uint32_t kind; /* of the FILE event */
 	char path[TL_PATH_MAX + 1];
 	struct tl_file_id id;
 };
 
-/* Adds up the LOG events of `tgid` (0: of any process) on one stream and checks each byte against the pattern at its offset
+/* Adds up the LOG events of `tgid` (0: of any process) on one stream and checks each byte against
+ * the pattern at its offset
  * (`exact`), and that the stream's FILE event came first. */
 void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *ret);
 
@@ -68,7 +71,8 @@ void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *r
 struct tl_stream harness_stream(struct harness *h, const struct tl_file_id *id);
 
 /* Runs a writer on `out`: all that it wrote must come out, byte for byte, with no loss. */
-void expect_exact(struct harness *h, const char *kind, int count, int out, int sink, struct tally *t);
+void expect_exact(struct harness *h, const char *kind, int count, int out, int sink,
+		  struct tally *t);
 void to_pipe(struct harness *h, const char *kind, int count, struct tally *t);
 void to_file(struct harness *h, const char *kind, int count, struct tally *t);
 
@@ -76,12 +80,13 @@ void to_file(struct harness *h, const char *kind, int count, struct tally *t);
 size_t count_events(struct harness *h, uint32_t tgid, uint8_t type);
 
 /* The main of a test program: options (backend, ring, path of the writer), a filter, the tests. */
-int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n, CMFixtureFunction setup,
-		 CMFixtureFunction teardown);
+int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n,
+		 CMFixtureFunction setup, CMFixtureFunction teardown);
 
 /* A pipe whose write end becomes a writer's fd 1. */
 void make_pipe(int *ret_out, int *ret_sink);
-/* A new file in the temporary folder; `flags` as for open. The path goes to `path` (at least 128 bytes). */
+/* A new file in the temporary folder; `flags` as for open. The path goes to `path` (at least 128
+ * bytes). */
 int make_file(int flags, char *path);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the writer writes: byte i of its output is a function of i, so that each captured piece proves its place. */
+/* What the writer writes: byte i of its output is a function of i, so that each captured piece
+ * proves its place. */
 #ifndef TL_TESTS_CAPTURE_PATTERN_H
 #define TL_TESTS_CAPTURE_PATTERN_H
 
@@ -20,7 +21,7 @@ static inline void pattern_fill(char *out, uint64_t from, size_t n)
 }
 
 /* Descriptors that the writer inherits. */
-#define WRITER_GO 8     /* a byte for each step it may take */
+#define WRITER_GO 8	/* a byte for each step it may take */
 #define WRITER_REPORT 9 /* it writes a uint64_t: the bytes that its calls accepted, or a port */
 
 #endif

@@ -41,7 +41,8 @@ static void a_decided_file_is_captured_or_ignored(void **state)
 	writer_start(&h, &w, "steps", 3, out, sink, false);
 	writer_go(&w);
 	writer_report(&w);
-	for (uint64_t end = tl_mono_ns() + TL_SEC; count_events(&h, (uint32_t)w.pid, TL_EV_LOG) < 1 && tl_mono_ns() < end;)
+	for (uint64_t end = tl_mono_ns() + TL_SEC;
+	     count_events(&h, (uint32_t)w.pid, TL_EV_LOG) < 1 && tl_mono_ns() < end;)
 		harness_drain(&h);
 	harness_tally(&h, (uint32_t)w.pid, true, &t);
 	assert_int_equal(tl_capture_decide(h.capture, &t.id, TL_VERDICT_LOG), 0);
@@ -56,7 +57,8 @@ static void a_decided_file_is_captured_or_ignored(void **state)
 	assert_int_equal(t.events, 2);
 	for (size_t i = 0, n = 0; i < h.n; i++)
 		if (h.events[i]->type == TL_EV_LOG)
-			assert_int_equal(h.events[i]->flags & TL_EVF_UNDECIDED, n++ ? 0 : TL_EVF_UNDECIDED);
+			assert_int_equal(h.events[i]->flags & TL_EVF_UNDECIDED,
+					 n++ ? 0 : TL_EVF_UNDECIDED);
 	writer_done(&w);
 }
 
@@ -143,11 +145,12 @@ static void thirty_two_bit_writes_are_counted(void **state)
 	writer_done(&w);
 }
 
-/* A ring that holds a part: what came out and what was counted add up to what was written, each byte in its place. */
+/* A ring that holds a part: what came out and what was counted add up to what was written, each
+ * byte in its place. */
 static void a_full_ring_loses_an_exact_number_of_bytes(void **state)
 {
-	static const char *const kinds[] = { "small", "writev", "big" };
-	static const int counts[] = { 3000, 300, 2 };
+	static const char *const kinds[] = {"small", "writev", "big"};
+	static const int counts[] = {3000, 300, 2};
 	struct harness tiny;
 	char path[128];
 
@@ -187,8 +190,9 @@ static void eight_writers_at_once_lose_nothing_uncounted(void **state)
 	assert_int_equal(w.status, 0);
 	harness_tally(&h, 0, false, &t);
 	tl_capture_stats(h.capture, &stats);
-	printf("# %llu of %llu bytes, %llu counted lost, %llu times skipped\n", (unsigned long long)t.captured,
-	       (unsigned long long)w.written, (unsigned long long)t.lost,
+	printf("# %llu of %llu bytes, %llu counted lost, %llu times skipped\n",
+	       (unsigned long long)t.captured, (unsigned long long)w.written,
+	       (unsigned long long)t.lost,
 	       (unsigned long long)stats.lost_events[TL_LOST_RECURSION]);
 	if (!stats.lost_events[TL_LOST_RECURSION])
 		assert_int_equal(t.captured + t.lost, w.written);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every kind of write on every kind of file, against real system calls: what the kernel accepted comes out, byte for byte.
- * Needs root, and the writer beside it. Selects only the processes it starts. */
+/* Every kind of write on every kind of file, against real system calls: what the kernel accepted
+ * comes out, byte for byte. Needs root, and the writer beside it. Selects only the processes it
+ * starts. */
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -37,7 +38,7 @@ static int forget(void **state)
 /* Listens where journald does; -1 when there is a real one. */
 static int journal(const char *name, int type)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), big = 4 << 20;
 
 	mkdir("/run/systemd", 0755);
@@ -69,7 +70,7 @@ static void unjournal(const char *name, int fd)
 
 static int connect_journal(const char *name, int type)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "/run/systemd/journal/%s", name);
@@ -82,7 +83,8 @@ static size_t count_procs(enum tl_proc_what what)
 	size_t n = 0;
 
 	for (size_t i = 0; i < h.n; i++)
-		n += h.events[i]->type == TL_EV_PROC && ((struct tl_ev_proc *)h.events[i])->what == what;
+		n += h.events[i]->type == TL_EV_PROC &&
+		     ((struct tl_ev_proc *)h.events[i])->what == what;
 	return n;
 }
 
@@ -198,7 +200,7 @@ static void a_journald_stream_is_a_log(void **state)
 
 static void datagrams_to_the_journal_are_logs(void **state)
 {
-	static const char *const kinds[] = { "sendto", "sendmsg", "sendmmsg", "named" };
+	static const char *const kinds[] = {"sendto", "sendmsg", "sendmmsg", "named"};
 	int fd = journal("socket", SOCK_DGRAM);
 	struct tally t;
 
@@ -270,7 +272,7 @@ static void a_read_write_file_behind_standard_output_is_no_log(void **state)
 	assert_int_equal(count_events(&h, (uint32_t)w.pid, TL_EV_FILE), 0);
 	writer_done(&w);
 	unlink(path);
-	to_file(&h, "write", 10, &(struct tally){ 0 });
+	to_file(&h, "write", 10, &(struct tally){0});
 }
 
 static void another_file_is_told_and_undecided(void **state)

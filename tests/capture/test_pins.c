@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What outlives the agent: maps and links pinned, taken over by the next one. Needs root and a BPF file system. */
+/* What outlives the agent: maps and links pinned, taken over by the next one. Needs root and a BPF
+ * file system. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,8 +80,9 @@ static void takeovers_lose_and_repeat_nothing(void **state)
 	harness_drain(&h);
 	assert_int_equal(tl_capture_stats(h.capture, &stats), 0);
 	skipped = stats.lost_events[TL_LOST_RECURSION];
-	/* kretprobe.multi is skipped on a CPU whose current bpf(2) call was preempted, ours that takes over too. The
-	 * kernel counts that: at most so many of the 100-byte writes may be missing, and none may come twice. */
+	/* kretprobe.multi is skipped on a CPU whose current bpf(2) call was preempted, ours that
+	 * takes over too. The kernel counts that: at most so many of the 100-byte writes may be
+	 * missing, and none may come twice. */
 	harness_tally(&h, (uint32_t)w.pid, !skipped, &t);
 	assert_in_range(t.captured, w.written - 100 * skipped, w.written);
 	assert_int_equal(t.lost, 0);
@@ -135,7 +137,7 @@ static int try_open(struct tl_error *error)
 
 static void pins_of_another_abi_are_busy_while_an_agent_lives(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	struct harness h;
 
 	(void)state;
@@ -152,7 +154,7 @@ static void pins_of_another_abi_are_busy_while_an_agent_lives(void **state)
 
 static void pins_of_another_size_are_made_anew(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	struct harness h;
 
 	(void)state;
@@ -163,7 +165,7 @@ static void pins_of_another_size_are_made_anew(void **state)
 
 static void a_folder_open_to_others_is_refused(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(mkdir(dir, 0700), 0);
@@ -174,7 +176,7 @@ static void a_folder_open_to_others_is_refused(void **state)
 
 static void a_folder_on_another_file_system_is_refused(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/tapline-test-%d", (int)getpid());
@@ -184,7 +186,7 @@ static void a_folder_on_another_file_system_is_refused(void **state)
 
 static void without_privileges_the_missing_capabilities_are_named(void **state)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int status;
 	pid_t pid;
 

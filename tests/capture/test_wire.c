@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets: HTTP is seen in both directions, whatever pieces it comes in; everything else is left alone. */
+/* Sockets: HTTP is seen in both directions, whatever pieces it comes in; everything else is left
+ * alone. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -105,7 +106,8 @@ static void an_http_exchange_is_seen_on_the_wire(void **state)
 		/* Byte by byte: the header may be cut anywhere. */
 		for (size_t i = 0; i < sizeof(request) - 1; i++)
 			assert_int_equal(write(fd, request + i, 1), 1);
-		assert_int_equal(recv(fd, got, sizeof(answer) - 1, MSG_WAITALL), sizeof(answer) - 1);
+		assert_int_equal(recv(fd, got, sizeof(answer) - 1, MSG_WAITALL),
+				 sizeof(answer) - 1);
 		close(fd);
 		writer_finish(&h, &w, true);
 		assert_int_equal(w.status, 0);

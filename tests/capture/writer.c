@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process that is captured: `writer KIND [COUNT]` writes the pattern to its fd 1 by one kind of call, reports how many
- * bytes the kernel accepted on WRITER_REPORT, and ends. Needs nothing but libc. */
+/* The process that is captured: `writer KIND [COUNT]` writes the pattern to its fd 1 by one kind of
+ * call, reports how many bytes the kernel accepted on WRITER_REPORT, and ends. Needs nothing but
+ * libc. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -64,11 +65,13 @@ static int cut(struct iovec *iov, int count, size_t n)
 	size_t left = n;
 
 	for (int i = 0; i < count; i++) {
-		size_t len = i == count - 1 ? left : i % 5 == 3 ? 0 : (n / (size_t)count) + (size_t)(i % 3);
+		size_t len = i == count - 1 ? left
+			     : i % 5 == 3   ? 0
+					    : (n / (size_t)count) + (size_t)(i % 3);
 
 		if (len > left)
 			len = left;
-		iov[i] = (struct iovec){ p, len };
+		iov[i] = (struct iovec){p, len};
 		p += len;
 		left -= len;
 	}
@@ -77,7 +80,8 @@ static int cut(struct iovec *iov, int count, size_t n)
 
 static void do_write(int count)
 {
-	static const size_t sizes[] = { 1, 127, 128, 129, 256, 700, 1024, 2000, 4096, 8192, 16384, 16385 };
+	static const size_t sizes[] = {1,    127,  128,	 129,  256,   700,
+				       1024, 2000, 4096, 8192, 16384, 16385};
 
 	for (int i = 0; i < count; i++) {
 		size_t n = sizes[(size_t)i % (sizeof(sizes) / sizeof(sizes[0]))];
@@ -158,7 +162,7 @@ static void do_sendmsg(int count)
 	struct iovec iov[4];
 
 	for (int i = 0; i < count; i++) {
-		struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)cut(iov, 1 + i % 4, 400) };
+		struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)cut(iov, 1 + i % 4, 400)};
 
 		took(sendmsg(1, &m, 0));
 	}
@@ -167,13 +171,13 @@ static void do_sendmsg(int count)
 static void do_sendmmsg(int count)
 {
 	struct iovec iov[16];
-	struct mmsghdr m[16] = { 0 };
+	struct mmsghdr m[16] = {0};
 	size_t n = count < 16 ? (size_t)count : 16;
 
 	pattern_fill(data, written, n * 60);
 	for (size_t i = 0; i < n; i++) {
-		iov[i] = (struct iovec){ data + i * 60, 60 };
-		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+		iov[i] = (struct iovec){data + i * 60, 60};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
 	}
 	if (sendmmsg(1, m, (unsigned)n, 0) != (int)n)
 		die("sendmmsg");
@@ -183,7 +187,7 @@ static void do_sendmmsg(int count)
 /* A datagram to an address given in each call, from a socket that is not connected. */
 static void do_named(int count)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket" };
+	struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 
 	for (int i = 0; i < count; i++)
@@ -274,7 +278,8 @@ static void no_compat(int signal)
 /* write(2) by the 32-bit entry: number 4, arguments in bx, cx, dx. */
 static void do_compat(int count)
 {
-	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	long n;
 
 	if (low == MAP_FAILED)
@@ -282,7 +287,10 @@ static void do_compat(int count)
 	signal(SIGSEGV, no_compat);
 	for (int i = 0; i < count; i++) {
 		pattern_fill(low, written, 90);
-		__asm__ volatile("int $0x80" : "=a"(n) : "a"(4L), "b"(1L), "c"((long)low), "d"(90L) : "memory");
+		__asm__ volatile("int $0x80"
+				 : "=a"(n)
+				 : "a"(4L), "b"(1L), "c"((long)low), "d"(90L)
+				 : "memory");
 		if (n == -ENOSYS)
 			_exit(77);
 		took(n);
@@ -337,28 +345,30 @@ static void do_file(int count)
 
 static int serve(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, 4) < 0 || getsockname(fd, (struct sockaddr *)&a, &len))
+	if (bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, 4) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &len))
 		die("listen");
 	report(ntohs(a.sin_port));
 	return accept(fd, NULL, NULL);
 }
 
-/* Reads one request as it comes, answers in two segments, and reads to the end of the connection. */
+/* Reads one request as it comes, answers in two segments, and reads to the end of the connection.
+ */
 static void do_http(int count)
 {
-	struct iovec iov[2] = { { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 38 }, { "hello", 5 } };
+	struct iovec iov[2] = {{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 38}, {"hello", 5}};
 	char request[4096], peek[8];
 	size_t have = 0;
 	int fd = serve();
 
 	recv(fd, peek, sizeof(peek), MSG_PEEK);
 	while (have < sizeof(request) - 1) {
-		ssize_t n = count == 1 ? read(fd, request + have, sizeof(request) - 1 - have) :
-					 recv(fd, request + have, sizeof(request) - 1 - have, 0);
+		ssize_t n = count == 1 ? read(fd, request + have, sizeof(request) - 1 - have)
+				       : recv(fd, request + have, sizeof(request) - 1 - have, 0);
 
 		if (n <= 0)
 			break;
@@ -392,13 +402,15 @@ static const struct {
 	const char *name;
 	void (*run)(int count);
 } kinds[] = {
-	{ "write", do_write },       { "small", do_small },     { "paced", do_paced },     { "big", do_big },
-	{ "writev", do_writev },
-	{ "iovecs", do_iovecs },     { "pwrite", do_pwrite },   { "pwritev", do_pwritev }, { "pwritev2", do_pwritev2 },
-	{ "sendto", do_sendto },     { "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg }, { "named", do_named },
-	{ "nonblock", do_nonblock }, { "dup", do_dup },         { "fork", do_fork },       { "exec", do_exec },
-	{ "steps", do_steps },       { "sendfile", do_sendfile }, { "compat", do_compat }, { "storm", do_storm }, { "blocked", do_blocked },
-	{ "file", do_file },         { "http", do_http },       { "echo", do_echo },
+	{"write", do_write},	   {"small", do_small},	      {"paced", do_paced},
+	{"big", do_big},	   {"writev", do_writev},     {"iovecs", do_iovecs},
+	{"pwrite", do_pwrite},	   {"pwritev", do_pwritev},   {"pwritev2", do_pwritev2},
+	{"sendto", do_sendto},	   {"sendmsg", do_sendmsg},   {"sendmmsg", do_sendmmsg},
+	{"named", do_named},	   {"nonblock", do_nonblock}, {"dup", do_dup},
+	{"fork", do_fork},	   {"exec", do_exec},	      {"steps", do_steps},
+	{"sendfile", do_sendfile}, {"compat", do_compat},     {"storm", do_storm},
+	{"blocked", do_blocked},   {"file", do_file},	      {"http", do_http},
+	{"echo", do_echo},
 };
 
 int main(int argc, char **argv)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model of two servers, whose schedule is the input: a Go one (a goroutine per connection, threads drawn at random) and one with a pool
- * of threads that each serve one request at a time; both answer clients that pipeline, split headers, leave, send no id, or
- * retry with the same one; events get lost; background threads and goroutines log at any time. The model knows whose
- * each line is. A wrong id aborts; none is always allowed. Then the same tables get bytes that are no trace at all.
+/* A model of two servers, whose schedule is the input: a Go one (a goroutine per connection,
+ * threads drawn at random) and one with a pool of threads that each serve one request at a time;
+ * both answer clients that pipeline, split headers, leave, send no id, or retry with the same one;
+ * events get lost; background threads and goroutines log at any time. The model knows whose each
+ * line is. A wrong id aborts; none is always allowed. Then the same tables get bytes that are no
+ * trace at all.
  *
- * Every line names its truth in a way that tl_corr cannot read (line->id); one line in four also names its request's id in the text. */
+ * Every line names its truth in a way that tl_corr cannot read (line->id); one line in four also
+ * names its request's id in the text. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,16 +28,16 @@ enum phase { IDLE, READING, WORKING, ANSWERING };
 
 struct model_conn {
 	enum phase phase;
-	uint32_t ino;            /* of the socket: a new one after each close */
-	uint32_t request;        /* truth: number of the request being served */
-	uint32_t queued;         /* a second one that came in the same read */
-	unsigned thread;         /* pool server: who serves it */
+	uint32_t ino;	  /* of the socket: a new one after each close */
+	uint32_t request; /* truth: number of the request being served */
+	uint32_t queued;  /* a second one that came in the same read */
+	unsigned thread;  /* pool server: who serves it */
 	bool no_id;
 };
 
 struct model_line {
 	struct tl_line line;
-	uint32_t truth;          /* request number, 0 nobody's */
+	uint32_t truth; /* request number, 0 nobody's */
 	bool held;
 	struct model_line *next; /* free */
 };
@@ -45,7 +48,7 @@ struct model {
 	size_t size;
 	uint64_t now;
 	uint32_t lost_gen, requests, inos;
-	bool go;                 /* else the pool */
+	bool go; /* else the pool */
 	bool busy[THREADS];
 	struct model_conn conns[CONNS];
 	struct model_line lines[FUZZ_LINES];
@@ -76,7 +79,8 @@ static void judge(struct model_line *model, const struct tl_attribution *a)
 	id_text(model->truth, id);
 	if (!model->truth || !a->ids || a->ids->primary < 0)
 		abort();
-	if (a->ids->id[a->ids->primary].kind != TL_ID_GENERATED && !tl_ids_has(a->ids, tl_span_str(id)))
+	if (a->ids->id[a->ids->primary].kind != TL_ID_GENERATED &&
+	    !tl_ids_has(a->ids, tl_span_str(id)))
 		abort();
 	fuzz_right[a->how]++;
 }
@@ -102,15 +106,23 @@ static void fuzz_released(void *arg, struct tl_line *line, const struct tl_attri
 static struct tl_event model_event(struct model *m, uint32_t tid, uint64_t unit)
 {
 	m->now += 1000;
-	return (struct tl_event){ .type = TL_EV_WIRE, .unit_kind = m->go ? TL_UNIT_GOROUTINE : TL_UNIT_THREAD, .time_ns = m->now,
-				  .tgid = 100, .tid = tid, .start_ns = 1000000000, .unit = m->go ? unit : 0,
-				  .lost_gen = m->lost_gen };
+	return (struct tl_event){.type = TL_EV_WIRE,
+				 .unit_kind = m->go ? TL_UNIT_GOROUTINE : TL_UNIT_THREAD,
+				 .time_ns = m->now,
+				 .tgid = 100,
+				 .tid = tid,
+				 .start_ns = 1000000000,
+				 .unit = m->go ? unit : 0,
+				 .lost_gen = m->lost_gen};
 }
 
-static void move(struct model *m, unsigned conn, uint32_t tid, uint64_t unit, bool received, const char *text, size_t len)
+static void move(struct model *m, unsigned conn, uint32_t tid, uint64_t unit, bool received,
+		 const char *text, size_t len)
 {
-	struct tl_ev_wire event = { .h = model_event(m, tid, unit), .sock = 0x100 + conn, .sock_ino = m->conns[conn].ino,
-				    .call_len = len };
+	struct tl_ev_wire event = {.h = model_event(m, tid, unit),
+				   .sock = 0x100 + conn,
+				   .sock_ino = m->conns[conn].ino,
+				   .call_len = len};
 
 	event.h.flags = received ? TL_EVF_RECV : 0;
 	event.h.len = (uint32_t)len;
@@ -141,10 +153,15 @@ static void write_line(struct model *m, uint32_t tid, uint64_t unit, uint32_t tr
 	snprintf(text, sizeof(text), "%s %s", draw(m, 4) == 0 && truth ? id : "working", "on it");
 	model->truth = truth;
 	model->held = true;
-	model->line = (struct tl_line){ .time_ns = event.time_ns, .end_ns = event.time_ns, .lost_gen = m->lost_gen,
-					.bytes = model->line.bytes };
-	model->line.writer = (struct tl_writer){ .tgid = 100, .tid = tid, .start_ns = event.start_ns, .unit = event.unit,
-						 .unit_kind = event.unit_kind };
+	model->line = (struct tl_line){.time_ns = event.time_ns,
+				       .end_ns = event.time_ns,
+				       .lost_gen = m->lost_gen,
+				       .bytes = model->line.bytes};
+	model->line.writer = (struct tl_writer){.tgid = 100,
+						.tid = tid,
+						.start_ns = event.start_ns,
+						.unit = event.unit,
+						.unit_kind = event.unit_kind};
 	tl_buf_puts(&model->line.bytes, text);
 	if (!tl_corr_line(m->corr, &model->line, &a))
 		return;
@@ -152,7 +169,8 @@ static void write_line(struct model *m, uint32_t tid, uint64_t unit, uint32_t tr
 	put_back(m, model);
 }
 
-static size_t request_text(struct model *m, struct model_conn *conn, uint32_t *ret_request, char *out, size_t size)
+static size_t request_text(struct model *m, struct model_conn *conn, uint32_t *ret_request,
+			   char *out, size_t size)
 {
 	char id[32];
 
@@ -160,11 +178,14 @@ static size_t request_text(struct model *m, struct model_conn *conn, uint32_t *r
 	*ret_request = m->requests && draw(m, 16) == 0 ? m->requests : ++m->requests;
 	id_text(*ret_request, id);
 	conn->no_id = draw(m, 8) == 0;
-	return (size_t)(conn->no_id ? snprintf(out, size, "GET /x?y HTTP/1.1\r\nHost: h\r\n\r\n") :
-				      snprintf(out, size, "GET /x?y HTTP/1.1\r\nX-Request-Id: %s\r\n\r\n", id));
+	return (size_t)(conn->no_id
+				? snprintf(out, size, "GET /x?y HTTP/1.1\r\nHost: h\r\n\r\n")
+				: snprintf(out, size,
+					   "GET /x?y HTTP/1.1\r\nX-Request-Id: %s\r\n\r\n", id));
 }
 
-/* A request arrives: whole, split after its first byte (which another goroutine reads), in two pieces, or two at once. */
+/* A request arrives: whole, split after its first byte (which another goroutine reads), in two
+ * pieces, or two at once. */
 static void arrive(struct model *m, unsigned c)
 {
 	struct model_conn *conn = &m->conns[c];
@@ -172,7 +193,8 @@ static void arrive(struct model *m, unsigned c)
 	size_t len = request_text(m, conn, &conn->request, text, sizeof(text)), cut;
 
 	if (!m->go) {
-		for (conn->thread = 0; conn->thread < THREADS && m->busy[conn->thread]; conn->thread++)
+		for (conn->thread = 0; conn->thread < THREADS && m->busy[conn->thread];
+		     conn->thread++)
 			;
 		if (conn->thread == THREADS)
 			return;
@@ -202,7 +224,8 @@ static void arrive(struct model *m, unsigned c)
 
 static void hang_up(struct model *m, unsigned c)
 {
-	struct tl_ev_wire event = { .h = model_event(m, 1, 0), .sock = 0x100 + c, .sock_ino = m->conns[c].ino };
+	struct tl_ev_wire event = {
+		.h = model_event(m, 1, 0), .sock = 0x100 + c, .sock_ino = m->conns[c].ino};
 
 	event.h.type = TL_EV_SOCK;
 	tl_corr_wire(m->corr, &event, NULL);
@@ -216,7 +239,9 @@ static void hang_up(struct model *m, unsigned c)
 static void respond(struct model *m, unsigned c)
 {
 	static const char whole[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
-	static const char chunked[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+	static const char chunked[] =
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
 	struct model_conn *conn = &m->conns[c];
 	const char *text = draw(m, 2) ? whole : chunked;
 	size_t len = strlen(text), cut = draw(m, 3) ? len : 1 + draw(m, (unsigned)len - 1);
@@ -261,7 +286,9 @@ static void step(struct model *m)
 static void noise(struct model *m)
 {
 	while (m->size > 8) {
-		struct tl_ev_wire event = { .h = model_event(m, draw(m, 4), draw(m, 4)), .sock = draw(m, 4), .sock_ino = 7 };
+		struct tl_ev_wire event = {.h = model_event(m, draw(m, 4), draw(m, 4)),
+					   .sock = draw(m, 4),
+					   .sock_ino = 7};
 
 		event.h.type = draw(m, 8) ? TL_EV_WIRE : TL_EV_SOCK;
 		event.h.tgid = 500 + draw(m, 2);
@@ -279,7 +306,8 @@ static void noise(struct model *m)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct model *m = calloc(1, sizeof(*m));
-	struct tl_corr_options options = { .released = fuzz_released, .gate_confirms = 12, .hold_bytes = 64 << 10, .arg = m };
+	struct tl_corr_options options = {
+		.released = fuzz_released, .gate_confirms = 12, .hold_bytes = 64 << 10, .arg = m};
 
 	if (!m)
 		return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1 from a hostile peer: whatever the bytes are and however they are cut, the parser tells the same, buffers no more than it may,
- * and leaves nothing behind. The first byte chooses the direction, the next ones the cuts. libFuzzer calls the entry;
- * tests/unit/test_http1.c calls it in a bounded loop. */
+/* HTTP/1 from a hostile peer: whatever the bytes are and however they are cut, the parser tells the
+ * same, buffers no more than it may, and leaves nothing behind. The first byte chooses the
+ * direction, the next ones the cuts. libFuzzer calls the entry; tests/unit/test_http1.c calls it in
+ * a bounded loop. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,7 +39,8 @@ static void on_start(void *arg, const struct tl_http1_start *start)
 	add(arg, start->path.data, start->path.len);
 	add(arg, &start->status, sizeof(start->status));
 	/* No query ever. */
-	if (start->path.len && (memchr(start->path.data, '?', start->path.len) || memchr(start->path.data, '#', start->path.len)))
+	if (start->path.len && (memchr(start->path.data, '?', start->path.len) ||
+				memchr(start->path.data, '#', start->path.len)))
 		abort();
 }
 
@@ -63,9 +65,10 @@ static void on_end(void *arg, uint64_t body_bytes)
 	add(told, &body_bytes, sizeof(body_bytes));
 }
 
-static const struct tl_http1_ops ops = { on_begin, on_start, on_header, on_head, on_end };
+static const struct tl_http1_ops ops = {on_begin, on_start, on_header, on_head, on_end};
 
-static void run(const uint8_t *data, size_t size, bool response, unsigned seed, struct told *told, uint8_t *ret_state)
+static void run(const uint8_t *data, size_t size, bool response, unsigned seed, struct told *told,
+		uint8_t *ret_state)
 {
 	struct tl_http1 parser;
 	size_t used = 0;
@@ -94,14 +97,15 @@ static void run(const uint8_t *data, size_t size, bool response, unsigned seed, 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct told whole = { .hash = 1 }, cut = { .hash = 1 };
+	struct told whole = {.hash = 1}, cut = {.hash = 1};
 	uint8_t state_whole, state_cut;
 
 	if (size < 2)
 		return 0;
 	run(data + 2, size - 2, data[0] & 1, 0, &whole, &state_whole);
 	run(data + 2, size - 2, data[0] & 1, 1 + data[1], &cut, &state_cut);
-	if (whole.hash != cut.hash || whole.begins != cut.begins || whole.ends != cut.ends || state_whole != state_cut)
+	if (whole.hash != cut.hash || whole.begins != cut.begins || whole.ends != cut.ends ||
+	    state_whole != state_cut)
 		abort();
 	return 0;
 }

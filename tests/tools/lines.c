@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A service that only logs: writes numbered lines to stdout at a steady rate, one write(2) a line, and its truth (lines and
- * bytes that the kernel accepted) to a file at its end.
- * usage: lines COUNT RATE SIZE TRUTH [TAG]     TRUTH may be -, for none; RATE in lines/s, 0 as fast as it goes; SIZE bytes a line with its newline */
+/* A service that only logs: writes numbered lines to stdout at a steady rate, one write(2) a line,
+ * and its truth (lines and bytes that the kernel accepted) to a file at its end. usage: lines COUNT
+ * RATE SIZE TRUTH [TAG]     TRUTH may be -, for none; RATE in lines/s, 0 as fast as it goes; SIZE
+ * bytes a line with its newline */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,7 +42,8 @@ static int write_truth(const char *path, uint64_t lines, uint64_t bytes)
 	file = fopen(path, "w");
 	if (!file)
 		return 1;
-	fprintf(file, "lines=%llu\nbytes=%llu\n", (unsigned long long)lines, (unsigned long long)bytes);
+	fprintf(file, "lines=%llu\nbytes=%llu\n", (unsigned long long)lines,
+		(unsigned long long)bytes);
 	return fclose(file);
 }
 

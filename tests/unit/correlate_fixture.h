@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A bed for traces: events are made one after another, a microsecond apart; lines and exchanges are noted as they are told. */
+/* A bed for traces: events are made one after another, a microsecond apart; lines and exchanges are
+ * noted as they are told. */
 #ifndef TL_TESTS_CORRELATE_FIXTURE_H
 #define TL_TESTS_CORRELATE_FIXTURE_H
 
@@ -25,9 +26,9 @@ struct who {
 
 struct noted {
 	struct tl_line line;
-	int how;      /* enum tl_how, HELD while it is held */
+	int how; /* enum tl_how, HELD while it is held */
 	int why;
-	char id[64];  /* primary */
+	char id[64];	/* primary */
 	unsigned order; /* of its decision */
 };
 
@@ -39,7 +40,7 @@ struct bed {
 	struct noted *lines;
 	unsigned n_lines, decided;
 	unsigned exchanges, complete, servers, ignored;
-	int status;        /* of the last exchange */
+	int status; /* of the last exchange */
 	char path[64], exchange_id[64];
 	uint64_t request_bytes, response_bytes;
 	bool batched;
@@ -49,7 +50,8 @@ static inline void copy_id(char out[64], const struct tl_ids *ids)
 {
 	out[0] = '\0';
 	if (ids && ids->primary >= 0)
-		snprintf(out, 64, "%.*s", ids->id[ids->primary].len < 63 ? ids->id[ids->primary].len : 63,
+		snprintf(out, 64, "%.*s",
+			 ids->id[ids->primary].len < 63 ? ids->id[ids->primary].len : 63,
 			 ids->id[ids->primary].value);
 }
 
@@ -96,7 +98,7 @@ static inline void on_ignore(void *arg, uint64_t sock, uint64_t ino)
 
 static inline void bed_init(struct bed *bed, struct tl_corr_options options)
 {
-	*bed = (struct bed){ .now = 1000000000, .start_ns = 500000000 };
+	*bed = (struct bed){.now = 1000000000, .start_ns = 500000000};
 	bed->lines = calloc(MAX_LINES, sizeof(*bed->lines));
 	options.released = on_released;
 	options.exchange = on_exchange;
@@ -120,14 +122,24 @@ static inline void bed_done(struct bed *bed)
 static inline struct tl_event head_of(struct bed *bed, const struct who *who, uint8_t type)
 {
 	bed->now += 1000;
-	return (struct tl_event){ .type = type, .unit_kind = who->kind, .time_ns = bed->now, .tgid = who->tgid, .tid = who->tid,
-				  .start_ns = bed->start_ns, .unit = who->unit, .lost_gen = bed->lost_gen };
+	return (struct tl_event){.type = type,
+				 .unit_kind = who->kind,
+				 .time_ns = bed->now,
+				 .tgid = who->tgid,
+				 .tid = who->tid,
+				 .start_ns = bed->start_ns,
+				 .unit = who->unit,
+				 .lost_gen = bed->lost_gen};
 }
 
 /* `moved` bytes, of which the text is seen. */
-static inline void wire(struct bed *bed, unsigned conn, const struct who *who, uint8_t flags, const char *text, size_t moved)
+static inline void wire(struct bed *bed, unsigned conn, const struct who *who, uint8_t flags,
+			const char *text, size_t moved)
 {
-	struct tl_ev_wire event = { .h = head_of(bed, who, TL_EV_WIRE), .sock = 0x1000 + conn, .sock_ino = conn, .call_len = moved };
+	struct tl_ev_wire event = {.h = head_of(bed, who, TL_EV_WIRE),
+				   .sock = 0x1000 + conn,
+				   .sock_ino = conn,
+				   .call_len = moved};
 
 	event.h.flags = flags;
 	event.h.len = (uint32_t)(strlen(text) < moved ? strlen(text) : moved);
@@ -161,32 +173,42 @@ static inline void answer(struct bed *bed, unsigned conn, const struct who *who)
 
 static inline void closed(struct bed *bed, unsigned conn)
 {
-	struct who nobody = { .tgid = 0 };
-	struct tl_ev_wire event = { .h = head_of(bed, &nobody, TL_EV_SOCK), .sock = 0x1000 + conn, .sock_ino = conn };
+	struct who nobody = {.tgid = 0};
+	struct tl_ev_wire event = {
+		.h = head_of(bed, &nobody, TL_EV_SOCK), .sock = 0x1000 + conn, .sock_ino = conn};
 
 	tl_corr_wire(bed->corr, &event, NULL);
 }
 
-static inline void proc_event(struct bed *bed, uint32_t what, uint32_t tgid, uint32_t parent, uint64_t service)
+static inline void proc_event(struct bed *bed, uint32_t what, uint32_t tgid, uint32_t parent,
+			      uint64_t service)
 {
-	struct who who = { .tgid = tgid, .tid = tgid };
-	struct tl_ev_proc event = { .h = head_of(bed, &who, TL_EV_PROC), .what = what, .parent = parent };
+	struct who who = {.tgid = tgid, .tid = tgid};
+	struct tl_ev_proc event = {
+		.h = head_of(bed, &who, TL_EV_PROC), .what = what, .parent = parent};
 
 	tl_corr_proc(bed->corr, &event, service);
 }
 
 /* A line written now (or, `at` not 0, then), with `flags`. */
-static inline struct noted *line_at(struct bed *bed, const struct who *who, const char *text, uint8_t flags, uint64_t at)
+static inline struct noted *line_at(struct bed *bed, const struct who *who, const char *text,
+				    uint8_t flags, uint64_t at)
 {
 	struct noted *noted = &bed->lines[bed->n_lines++];
 	struct tl_attribution a;
 
 	assert_true(bed->n_lines < MAX_LINES);
 	bed->now += 1000;
-	noted->line = (struct tl_line){ .id = bed->n_lines, .time_ns = at ? at : bed->now, .lost_gen = bed->lost_gen, .flags = flags };
+	noted->line = (struct tl_line){.id = bed->n_lines,
+				       .time_ns = at ? at : bed->now,
+				       .lost_gen = bed->lost_gen,
+				       .flags = flags};
 	noted->line.end_ns = noted->line.time_ns;
-	noted->line.writer = (struct tl_writer){ .tgid = who->tgid, .tid = who->tid, .start_ns = bed->start_ns, .unit = who->unit,
-						 .unit_kind = who->kind };
+	noted->line.writer = (struct tl_writer){.tgid = who->tgid,
+						.tid = who->tid,
+						.start_ns = bed->start_ns,
+						.unit = who->unit,
+						.unit_kind = who->kind};
 	tl_buf_puts(&noted->line.bytes, text);
 	noted->how = HELD;
 	if (tl_corr_line(bed->corr, &noted->line, &a))
@@ -204,7 +226,8 @@ static inline struct noted *say(struct bed *bed, const struct who *who, const ch
 	return line_at(bed, who, text, 0, 0);
 }
 
-static inline void check_id(const struct noted *noted, int how, const char *id, const char *file, int at)
+static inline void check_id(const struct noted *noted, int how, const char *id, const char *file,
+			    int at)
 {
 	_assert_int_equal((uintmax_t)noted->how, (uintmax_t)how, file, at);
 	_assert_string_equal(noted->id, id, file, at);
@@ -220,7 +243,8 @@ static inline void check_none(const struct noted *noted, int why, const char *fi
 #define assert_none(line, why) check_none(line, why, __FILE__, __LINE__)
 
 /* Opens the thread gate of the process of `a` and `b` (two threads that work at the same time). */
-static inline void prove(struct bed *bed, const struct who *a, const struct who *b, unsigned confirms)
+static inline void prove(struct bed *bed, const struct who *a, const struct who *b,
+			 unsigned confirms)
 {
 	for (unsigned i = 0; i < confirms; i += 2) {
 		request(bed, 900, a, "warm");

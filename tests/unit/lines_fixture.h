@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tl_lines whose finished lines are kept for looking at, and events to feed it: one clock, one offset per stream. */
+/* A tl_lines whose finished lines are kept for looking at, and events to feed it: one clock, one
+ * offset per stream. */
 #ifndef TL_TESTS_LINES_FIXTURE_H
 #define TL_TESTS_LINES_FIXTURE_H
 
@@ -34,10 +35,10 @@ struct bed {
 	struct tl_lines *lines;
 	struct got *got;
 	size_t n, cap;
-	bool hold;                 /* lines are kept held, in `held` */
+	bool hold; /* lines are kept held, in `held` */
 	struct tl_line *held[256];
 	size_t n_held;
-	uint64_t now;              /* of the next event */
+	uint64_t now; /* of the next event */
 	uint64_t offset[BED_STREAMS];
 	struct tl_stream_info info[BED_STREAMS];
 };
@@ -88,12 +89,12 @@ static inline void bed_ready(void *arg, struct tl_line *line)
 
 static inline struct tl_lines_options bed_options(struct bed *bed)
 {
-	return (struct tl_lines_options){ .ready = bed_ready, .arg = bed, .multiline = "off" };
+	return (struct tl_lines_options){.ready = bed_ready, .arg = bed, .multiline = "off"};
 }
 
 static inline void bed_open(struct bed *bed, const struct tl_lines_options *options)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	assert_int_equal(tl_lines_new(options, &bed->lines, &error), 0);
 }
@@ -104,7 +105,8 @@ static inline void bed_init(struct bed *bed)
 
 	memset(bed, 0, sizeof(*bed));
 	for (size_t i = 0; i < BED_STREAMS; i++)
-		bed->info[i] = (struct tl_stream_info){ .number = i + 1, .kind = TL_FILE_PIPE, .path = (char *)"" };
+		bed->info[i] = (struct tl_stream_info){
+			.number = i + 1, .kind = TL_FILE_PIPE, .path = (char *)""};
 	bed->now = 1000 * MS;
 	bed_open(bed, &options);
 }
@@ -125,7 +127,8 @@ static inline void bed_done(struct bed *bed)
 }
 
 /* One event as it is. `offset` moves on. */
-static inline void bed_event(struct bed *bed, unsigned stream, const struct tl_ev_log *event, const char *data)
+static inline void bed_event(struct bed *bed, unsigned stream, const struct tl_ev_log *event,
+			     const char *data)
 {
 	uint64_t offset = bed->offset[stream];
 
@@ -136,8 +139,13 @@ static inline void bed_event(struct bed *bed, unsigned stream, const struct tl_e
 static inline struct tl_ev_log bed_call(struct bed *bed, uint32_t tgid, uint32_t tid, size_t len)
 {
 	struct tl_ev_log event = {
-		.h = { .type = TL_EV_LOG, .flags = TL_EVF_STDOUT | TL_EVF_FIRST, .len = (uint32_t)len, .tgid = tgid,
-		       .tid = tid, .start_ns = tgid * 1000, .time_ns = bed->now },
+		.h = {.type = TL_EV_LOG,
+		      .flags = TL_EVF_STDOUT | TL_EVF_FIRST,
+		      .len = (uint32_t)len,
+		      .tgid = tgid,
+		      .tid = tid,
+		      .start_ns = tgid * 1000,
+		      .time_ns = bed->now},
 		.call_len = (uint32_t)len,
 	};
 
@@ -146,7 +154,8 @@ static inline struct tl_ev_log bed_call(struct bed *bed, uint32_t tgid, uint32_t
 }
 
 /* One write of one event. */
-static inline void bed_write(struct bed *bed, unsigned stream, uint32_t tgid, uint32_t tid, const char *data, size_t len)
+static inline void bed_write(struct bed *bed, unsigned stream, uint32_t tgid, uint32_t tid,
+			     const char *data, size_t len)
 {
 	struct tl_ev_log event = bed_call(bed, tgid, tid, len);
 
@@ -158,7 +167,8 @@ static inline void bed_puts(struct bed *bed, uint32_t tid, const char *text)
 	bed_write(bed, 0, 100, tid, text, strlen(text));
 }
 
-/* A write of `len` bytes that ends in mid-line: `head`, then lines of 63 x and a newline, then x to the end. */
+/* A write of `len` bytes that ends in mid-line: `head`, then lines of 63 x and a newline, then x to
+ * the end. */
 static inline void bed_full(struct bed *bed, uint32_t tid, const char *head, size_t len)
 {
 	char *data = malloc(len);
@@ -184,11 +194,11 @@ static inline void bed_full_line(struct bed *bed, uint32_t tid, const char *head
 }
 
 /* The next line that came out has this text and these flags. */
-#define assert_line(bed, i, text, want)                                    \
-	do {                                                               \
-		assert_true((i) < (bed)->n);                               \
-		assert_string_equal((bed)->got[i].body, text);             \
-		assert_int_equal((bed)->got[i].flags, (want));             \
+#define assert_line(bed, i, text, want)                                                            \
+	do {                                                                                       \
+		assert_true((i) < (bed)->n);                                                       \
+		assert_string_equal((bed)->got[i].body, text);                                     \
+		assert_int_equal((bed)->got[i].flags, (want));                                     \
 	} while (0)
 
 #endif

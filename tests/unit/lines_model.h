@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tl_streams and tl_lines should make of a script of events, done the slow and plain way: byte by byte, every byte with its
- * offset, every open line in one array. Knows the true losses, not the kernel's counters. Joining is not modelled. */
+/* What tl_streams and tl_lines should make of a script of events, done the slow and plain way: byte
+ * by byte, every byte with its offset, every open line in one array. Knows the true losses, not the
+ * kernel's counters. Joining is not modelled. */
 #ifndef TL_TESTS_LINES_MODEL_H
 #define TL_TESTS_LINES_MODEL_H
 
@@ -20,11 +21,11 @@ struct model_line {
 	uint64_t start_ns, end_ns;
 	char body[MODEL_LINE];
 	uint64_t offsets[MODEL_LINE]; /* of each byte of body, then of its newline */
-	size_t len, n;                /* bytes of body; offsets */
+	size_t len, n;		      /* bytes of body; offsets */
 	uint8_t flags;
-	size_t len_before;            /* bytes of body, and flags, before the present event */
+	size_t len_before; /* bytes of body, and flags, before the present event */
 	uint8_t flags_before;
-	bool full;                    /* the process's next write goes on */
+	bool full; /* the process's next write goes on */
 };
 
 struct model {
@@ -34,12 +35,17 @@ struct model {
 	size_t n_open, n_out, cap_open, cap_out;
 	uint64_t offset[MODEL_STREAMS];
 	bool after_hole[MODEL_STREAMS];
-	struct { uint8_t flags; uint32_t tgid; uint64_t start_ns, end_ns; } call[MODEL_STREAMS][64]; /* by tid: of one that goes on */
+	struct {
+		uint8_t flags;
+		uint32_t tgid;
+		uint64_t start_ns, end_ns;
+	} call[MODEL_STREAMS][64];	  /* by tid: of one that goes on */
 	uint64_t mixed[MODEL_STREAMS][8]; /* by tgid: start_ns of the process that is mixed */
 	uint64_t hole_bytes;
 };
 
-static inline void model_push(struct model_line **list, size_t *n, size_t *cap, const struct model_line *line)
+static inline void model_push(struct model_line **list, size_t *n, size_t *cap,
+			      const struct model_line *line)
 {
 	if (*n == *cap) {
 		*cap = *cap ? *cap * 2 : 64;
@@ -71,12 +77,16 @@ static inline size_t model_extents(const struct model_line *line)
 
 static inline struct model_line model_begin(unsigned stream, const struct tl_event *h)
 {
-	return (struct model_line){ .stream = stream, .tgid = h->tgid, .tid = h->tid, .last_tid = h->tid,
-				    .start_ns = h->start_ns, .end_ns = h->time_ns };
+	return (struct model_line){.stream = stream,
+				   .tgid = h->tgid,
+				   .tid = h->tid,
+				   .last_tid = h->tid,
+				   .start_ns = h->start_ns,
+				   .end_ns = h->time_ns};
 }
 
-/* The line is longer than allowed by one byte: emits its first part, leaves the rest. Flags follow the bytes of the present
- * event; of older bytes it is not known which of them a flag came from. */
+/* The line is longer than allowed by one byte: emits its first part, leaves the rest. Flags follow
+ * the bytes of the present event; of older bytes it is not known which of them a flag came from. */
 static inline void model_split(struct model *m, struct model_line *line, const struct tl_event *h)
 {
 	size_t cut = m->max_line;
@@ -96,7 +106,8 @@ static inline void model_split(struct model *m, struct model_line *line, const s
 	memcpy(rest.offsets, line->offsets + cut, rest.n * sizeof(rest.offsets[0]));
 	if (cut < line->len_before) {
 		rest.len_before = line->len_before - cut;
-		rest.flags = rest.flags_before = line->flags_before & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+		rest.flags = rest.flags_before =
+			line->flags_before & (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 		rest.tid = line->last_tid;
 	}
 	if (cut <= line->len_before)
@@ -112,15 +123,17 @@ static inline bool model_buffer_size(uint32_t n)
 }
 
 /* Index of the open line that the event goes on with, n_open for none. */
-static inline size_t model_find(const struct model *m, unsigned stream, const struct tl_event *h, bool full)
+static inline size_t model_find(const struct model *m, unsigned stream, const struct tl_event *h,
+				bool full)
 {
 	size_t i = 0;
 
 	for (; i < m->n_open; i++) {
 		const struct model_line *line = &m->open[i];
 
-		if (line->stream == stream && line->tgid == h->tgid && line->start_ns == h->start_ns &&
-		    line->full == full && (full || line->last_tid == h->tid))
+		if (line->stream == stream && line->tgid == h->tgid &&
+		    line->start_ns == h->start_ns && line->full == full &&
+		    (full || line->last_tid == h->tid))
 			break;
 	}
 	return i;
@@ -139,10 +152,13 @@ static inline void model_hole(struct model *m, unsigned stream, uint64_t bytes)
 	m->after_hole[stream] = true;
 }
 
-/* What the event says of its lines. All writers are threads, so that any call of two lines mixes its process for good. */
-static inline uint8_t model_flags(struct model *m, unsigned stream, const struct tl_ev_log *e, const char *data, uint8_t own)
+/* What the event says of its lines. All writers are threads, so that any call of two lines mixes
+ * its process for good. */
+static inline uint8_t model_flags(struct model *m, unsigned stream, const struct tl_ev_log *e,
+				  const char *data, uint8_t own)
 {
-	bool first = e->call_off == 0, more = e->h.flags & TL_EVF_MORE, ends = data[e->h.len - 1] == '\n';
+	bool first = e->call_off == 0, more = e->h.flags & TL_EVF_MORE,
+	     ends = data[e->h.len - 1] == '\n';
 	bool inner = false, full = first && model_find(m, stream, &e->h, true) < m->n_open;
 	uint64_t *mixed = &m->mixed[stream][e->h.tgid % 8];
 	__auto_type call = &m->call[stream][e->h.tid];
@@ -179,7 +195,8 @@ static inline void model_keep(struct model *m, struct model_line *line, const st
 	i = model_find(m, line->stream, &e->h, line->full);
 	if (i < m->n_open && line->full) {
 		struct model_line before = m->open[i];
-		struct tl_event as = { .tgid = before.tgid, .tid = before.last_tid, .start_ns = before.start_ns };
+		struct tl_event as = {
+			.tgid = before.tgid, .tid = before.last_tid, .start_ns = before.start_ns};
 
 		/* It goes back to its last writer, where there is no other. */
 		m->open[i] = m->open[--m->n_open];
@@ -194,7 +211,8 @@ static inline void model_keep(struct model *m, struct model_line *line, const st
 	model_push(&m->open, &m->n_open, &m->cap_open, line);
 }
 
-static inline void model_log(struct model *m, unsigned stream, const struct tl_ev_log *e, const char *data, uint64_t hole)
+static inline void model_log(struct model *m, unsigned stream, const struct tl_ev_log *e,
+			     const char *data, uint64_t hole)
 {
 	bool first = e->call_off == 0, has = false;
 	uint8_t flags;
@@ -227,7 +245,8 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 		if (!has)
 			line = model_begin(stream, &e->h);
 		has = true;
-		if (line.n && model_extents(&line) == TL_EXTENTS_MAX && line.offsets[line.n - 1] + 1 != at) {
+		if (line.n && model_extents(&line) == TL_EXTENTS_MAX &&
+		    line.offsets[line.n - 1] + 1 != at) {
 			model_emit(m, &line, TL_LINE_SPLIT);
 			line = model_begin(stream, &e->h);
 		}
@@ -249,7 +268,8 @@ static inline void model_log(struct model *m, unsigned stream, const struct tl_e
 		has = false;
 	}
 	if (!has) {
-		/* What the thread left open before this call is not what its next chunk goes on with. */
+		/* What the thread left open before this call is not what its next chunk goes on
+		 * with. */
 		i = model_find(m, stream, &e->h, false);
 		if (flags && e->h.flags & TL_EVF_MORE && i < m->n_open)
 			model_end_open(m, i);

@@ -1,44 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids in the text of lines: fields of their own, tokens, and what happens when two levels disagree. */
+/* Ids in the text of lines: fields of their own, tokens, and what happens when two levels disagree.
+ */
 #include "tests/unit/correlate_fixture.h"
 
-static const struct who g1 = { 10, 11, 101, TL_UNIT_GOROUTINE }, g2 = { 10, 12, 102, TL_UNIT_GOROUTINE },
-			background = { 10, 12, 900, TL_UNIT_GOROUTINE };
+static const struct who g1 = {10, 11, 101, TL_UNIT_GOROUTINE},
+			g2 = {10, 12, 102, TL_UNIT_GOROUTINE},
+			background = {10, 12, 900, TL_UNIT_GOROUTINE};
 
 static void batched_and_shared_lines_are_nobodys_but_may_name_their_own(void **state)
 {
 	struct bed bed;
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	request(&bed, 1, &g1, "req-abcd1234");
 	assert_none(line_at(&bed, &g1, "x", TL_LINE_BATCHED, 0), TL_WHY_BATCHED);
 	assert_none(line_at(&bed, &g1, "x", TL_LINE_SHARED, 0), TL_WHY_SHARED);
-	assert_id(line_at(&bed, &g1, "id=req-abcd1234 done", TL_LINE_BATCHED, 0), TL_HOW_INLINE, "req-abcd1234");
+	assert_id(line_at(&bed, &g1, "id=req-abcd1234 done", TL_LINE_BATCHED, 0), TL_HOW_INLINE,
+		  "req-abcd1234");
 	bed_done(&bed);
 }
 
 static void the_lines_own_field_passes_through(void **state)
 {
 	static const char *const with[] = {
-		"{\"msg\":\"x\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}", "{\"traceId\":\"a\"}",
-		"{\"trace\":{\"id\":\"abc\"}}", "{\"dd\":{\"trace_id\":\"12\"}}", "level=info request_id=r1 msg=x",
-		"[main] requestId=\"r 1\" x", "{\"dd.trace_id\":123}",
+		"{\"msg\":\"x\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}",
+		"{\"traceId\":\"a\"}",
+		"{\"trace\":{\"id\":\"abc\"}}",
+		"{\"dd\":{\"trace_id\":\"12\"}}",
+		"level=info request_id=r1 msg=x",
+		"[main] requestId=\"r 1\" x",
+		"{\"dd.trace_id\":123}",
 	};
 	static const char *const without[] = {
-		"{\"trace_id\":\"\"}", "{\"trace_id\":\"00000000000000000000000000000000\"}", "{\"trace_id\":null}",
-		"GET /x?trace_id=abc HTTP/1.1", "request_id= x", "trace_id", "{\"msg\":\"trace_id=abc\"}",
+		"{\"trace_id\":\"\"}",
+		"{\"trace_id\":\"00000000000000000000000000000000\"}",
+		"{\"trace_id\":null}",
+		"GET /x?trace_id=abc HTTP/1.1",
+		"request_id= x",
+		"trace_id",
+		"{\"msg\":\"trace_id=abc\"}",
 	};
 	struct bed bed;
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	for (size_t i = 0; i < ARRAY_SIZE(with); i++)
 		assert_id(say(&bed, &background, with[i]), TL_HOW_APP, "");
 	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
 		assert_none(say(&bed, &background, without[i]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
-	bed_init(&bed, (struct tl_corr_options){ .no_inline = true });
+	bed_init(&bed, (struct tl_corr_options){.no_inline = true});
 	assert_none(say(&bed, &background, with[0]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
 }
@@ -48,10 +60,11 @@ static void a_text_with_exactly_one_id_is_that_requests(void **state)
 	struct bed bed;
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	request(&bed, 1, &g1, "req-abcd1234");
 	request(&bed, 2, &g2, "req-abcd5678");
-	assert_id(say(&bed, &background, "done (req-abcd1234) in 5ms"), TL_HOW_INLINE, "req-abcd1234");
+	assert_id(say(&bed, &background, "done (req-abcd1234) in 5ms"), TL_HOW_INLINE,
+		  "req-abcd1234");
 	assert_id(say(&bed, &background, "req-abcd5678"), TL_HOW_INLINE, "req-abcd5678");
 	assert_none(say(&bed, &background, "req-abcd1234 req-abcd5678"), TL_WHY_FOREIGN);
 	assert_none(say(&bed, &background, "req-abcd1234-2"), TL_WHY_FOREIGN);
@@ -67,13 +80,14 @@ static void a_text_with_exactly_one_id_is_that_requests(void **state)
 
 static void ids_that_could_be_anything_are_not_looked_for_in_text(void **state)
 {
-	static const char *const ids[] = { "1", "12345678", "database", "2026-11-24T10:00:00", "GET" };
+	static const char *const ids[] = {"1", "12345678", "database", "2026-11-24T10:00:00",
+					  "GET"};
 	struct bed bed;
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
-		request(&bed, 10 + i, &(struct who){ 10, 11, 300 + i, TL_UNIT_GOROUTINE }, ids[i]);
+		request(&bed, 10 + i, &(struct who){10, 11, 300 + i, TL_UNIT_GOROUTINE}, ids[i]);
 		assert_none(say(&bed, &background, ids[i]), TL_WHY_FOREIGN);
 	}
 	bed_done(&bed);
@@ -82,20 +96,23 @@ static void ids_that_could_be_anything_are_not_looked_for_in_text(void **state)
 static void equal_ids_of_a_retry_are_one_answer_and_a_shared_trace_is_two(void **state)
 {
 	struct bed bed;
-	static const char trace[] = "GET / HTTP/1.1\r\nX-Request-Id: %s\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+	static const char trace[] =
+		"GET / HTTP/1.1\r\nX-Request-Id: %s\r\ntraceparent: "
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
 	char text[256];
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	request(&bed, 1, &g1, "retry-abcd1234");
 	request(&bed, 2, &g2, "retry-abcd1234");
 	assert_id(say(&bed, &background, "retry-abcd1234"), TL_HOW_INLINE, "retry-abcd1234");
 	snprintf(text, sizeof(text), trace, "one-11112222aa");
-	get(&bed, 3, &(struct who){ 10, 11, 103, TL_UNIT_GOROUTINE }, text);
+	get(&bed, 3, &(struct who){10, 11, 103, TL_UNIT_GOROUTINE}, text);
 	snprintf(text, sizeof(text), trace, "two-11112222bb");
-	get(&bed, 4, &(struct who){ 10, 11, 104, TL_UNIT_GOROUTINE }, text);
+	get(&bed, 4, &(struct who){10, 11, 104, TL_UNIT_GOROUTINE}, text);
 	assert_none(say(&bed, &background, "in 4bf92f3577b34da6a3ce929d0e0e4736"), TL_WHY_FOREIGN);
-	assert_id(say(&bed, &background, "4bf92f3577b34da6a3ce929d0e0e4736 two-11112222bb"), TL_HOW_INLINE, "two-11112222bb");
+	assert_id(say(&bed, &background, "4bf92f3577b34da6a3ce929d0e0e4736 two-11112222bb"),
+		  TL_HOW_INLINE, "two-11112222bb");
 	bed_done(&bed);
 }
 
@@ -104,7 +121,7 @@ static void two_levels_that_disagree_give_none_and_count_against_the_weaker(void
 	struct bed bed;
 
 	(void)state;
-	bed_init(&bed, (struct tl_corr_options){ 0 });
+	bed_init(&bed, (struct tl_corr_options){0});
 	request(&bed, 1, &g1, "req-abcd1234");
 	request(&bed, 2, &g2, "req-abcd5678");
 	assert_id(say(&bed, &g1, "about req-abcd1234"), TL_HOW_UNIT, "req-abcd1234");

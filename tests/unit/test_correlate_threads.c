@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread rule: what proves it, what closes it, what is held and how it is released; and random traces of whole servers whose truth
- * is known, through the fuzz entry. */
+/* The thread rule: what proves it, what closes it, what is held and how it is released; and random
+ * traces of whole servers whose truth is known, through the fuzz entry. */
 #include "tests/unit/correlate_fixture.h"
 
 #include "tests/fuzz/fuzz_correlate.c"
@@ -8,10 +8,11 @@
 
 #define CONFIRMS 10
 
-static const struct who t1 = { 10, 11, 0, TL_UNIT_THREAD }, t2 = { 10, 12, 0, TL_UNIT_THREAD }, t3 = { 10, 13, 0, TL_UNIT_THREAD },
-			p1 = { 20, 21, 0, TL_UNIT_THREAD }, p2 = { 20, 22, 0, TL_UNIT_THREAD };
+static const struct who t1 = {10, 11, 0, TL_UNIT_THREAD}, t2 = {10, 12, 0, TL_UNIT_THREAD},
+			t3 = {10, 13, 0, TL_UNIT_THREAD}, p1 = {20, 21, 0, TL_UNIT_THREAD},
+			p2 = {20, 22, 0, TL_UNIT_THREAD};
 
-static const struct tl_corr_options few = { .gate_confirms = CONFIRMS };
+static const struct tl_corr_options few = {.gate_confirms = CONFIRMS};
 
 static uint64_t contradicts(struct bed *bed)
 {
@@ -92,7 +93,8 @@ static void one_answer_by_another_thread_closes_the_gate_for_good(void **state)
 	bed_done(&bed);
 }
 
-static void a_closed_gate_releases_the_lines_of_other_threads_and_processes_of_the_service(void **state)
+static void
+a_closed_gate_releases_the_lines_of_other_threads_and_processes_of_the_service(void **state)
 {
 	struct bed bed;
 	struct noted *held, *other;
@@ -148,7 +150,8 @@ static void a_second_header_before_the_first_answer_contradicts(void **state)
 static void a_pipelining_client_proves_and_disproves_nothing(void **state)
 {
 	struct bed bed;
-	static const char two[] = "GET / HTTP/1.1\r\nX-Request-Id: a\r\n\r\nGET / HTTP/1.1\r\nX-Request-Id: b\r\n\r\n";
+	static const char two[] = "GET / HTTP/1.1\r\nX-Request-Id: a\r\n\r\nGET / "
+				  "HTTP/1.1\r\nX-Request-Id: b\r\n\r\n";
 	struct noted *after;
 
 	(void)state;
@@ -229,7 +232,8 @@ static void held_lines_are_released_in_order_and_others_queue_behind(void **stat
 	assert_none(shared, TL_WHY_SHARED);
 	assert_id(field, TL_HOW_APP, "");
 	assert_id(last, TL_HOW_THREAD, "a");
-	assert_true(first->order < shared->order && shared->order < field->order && field->order < last->order);
+	assert_true(first->order < shared->order && shared->order < field->order &&
+		    field->order < last->order);
 	bed_done(&bed);
 }
 
@@ -256,7 +260,7 @@ static void a_hold_ends_at_its_time_and_falls_back_to_the_text(void **state)
 
 static void no_more_is_held_than_the_limit_and_order_is_kept(void **state)
 {
-	struct tl_corr_options options = { .gate_confirms = CONFIRMS, .hold_bytes = 8192 };
+	struct tl_corr_options options = {.gate_confirms = CONFIRMS, .hold_bytes = 8192};
 	struct tl_corr_usage usage;
 	struct bed bed;
 
@@ -306,7 +310,7 @@ static void threads_of_a_runtime_with_units_are_never_believed(void **state)
 	prove(&bed, &t1, &t2, CONFIRMS);
 	request(&bed, 1, &t1, "a");
 	assert_int_equal(line(&bed, &t1)->how, HELD);
-	line(&bed, &(struct who){ 10, 14, 0, TL_UNIT_GOROUTINE });
+	line(&bed, &(struct who){10, 14, 0, TL_UNIT_GOROUTINE});
 	assert_none(&bed.lines[0], TL_WHY_GATE_CLOSED);
 	bed_done(&bed);
 }
@@ -323,7 +327,7 @@ static void on_gate(void *arg, const struct tl_gate_row *row)
 
 static void gates_show_their_evidence(void **state)
 {
-	struct tl_gate_row row = { 0 };
+	struct tl_gate_row row = {0};
 	struct bed bed;
 
 	(void)state;
@@ -362,12 +366,15 @@ int main(void)
 		cmocka_unit_test(an_open_gate_holds_lines_until_the_same_thread_answers),
 		cmocka_unit_test(one_request_at_a_time_proves_nothing),
 		cmocka_unit_test(one_answer_by_another_thread_closes_the_gate_for_good),
-		cmocka_unit_test(a_closed_gate_releases_the_lines_of_other_threads_and_processes_of_the_service),
+		cmocka_unit_test(
+			a_closed_gate_releases_the_lines_of_other_threads_and_processes_of_the_service),
 		cmocka_unit_test(a_forked_child_belongs_to_its_parents_service),
 		cmocka_unit_test(a_second_header_before_the_first_answer_contradicts),
 		cmocka_unit_test(a_pipelining_client_proves_and_disproves_nothing),
-		cmocka_unit_test(an_answer_that_lasts_until_close_does_not_contradict_the_next_request),
-		cmocka_unit_test(a_response_finished_by_another_thread_ends_the_claim_on_later_lines),
+		cmocka_unit_test(
+			an_answer_that_lasts_until_close_does_not_contradict_the_next_request),
+		cmocka_unit_test(
+			a_response_finished_by_another_thread_ends_the_claim_on_later_lines),
 		cmocka_unit_test(held_lines_are_released_in_order_and_others_queue_behind),
 		cmocka_unit_test(a_hold_ends_at_its_time_and_falls_back_to_the_text),
 		cmocka_unit_test(no_more_is_held_than_the_limit_and_order_is_kept),

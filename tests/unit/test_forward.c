@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The forwarder against librdkafka's mock cluster, which is good for injecting errors (it knows no transactions and does
- * not check sequences: tests/integration has the real broker). */
+/* The forwarder against librdkafka's mock cluster, which is good for injecting errors (it knows no
+ * transactions and does not check sequences: tests/integration has the real broker). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,8 +36,8 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct tl_log_options log = { 0 };
-	struct tl_error error = { 0 };
+	struct tl_log_options log = {0};
+	struct tl_error error = {0};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char why[128];
 
@@ -53,9 +53,13 @@ static int setup(void **state)
 	log.max_bytes = 64 << 20;
 	assert_int_equal(tl_log_open(&log, &f->log, &error), 0);
 	assert_int_equal(sample_resource(f->log), 0);
-	f->kafka = (struct tl_kafka_settings){ .brokers = rd_kafka_mock_cluster_bootstraps(f->cluster), .partitions = 1,
-					       .replication = 1, .compression = "lz4" };
-	f->options = (struct tl_forward_options){ .kafka = &f->kafka, .log_dir = f->dir, .consumer = "kafka" };
+	f->kafka =
+		(struct tl_kafka_settings){.brokers = rd_kafka_mock_cluster_bootstraps(f->cluster),
+					   .partitions = 1,
+					   .replication = 1,
+					   .compression = "lz4"};
+	f->options = (struct tl_forward_options){
+		.kafka = &f->kafka, .log_dir = f->dir, .consumer = "kafka"};
 	*state = f;
 	return 0;
 }
@@ -84,13 +88,15 @@ static void append(struct fixture *f, uint64_t lines, bool ids)
 
 static void start(struct fixture *f)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	if (tl_forward_start(&f->options, &f->forward, &error) < 0)
 		fail_msg("%s", error.message);
 }
 
-static void wait_for(struct fixture *f, bool (*done)(struct fixture *f, const struct tl_forward_usage *usage), const char *what)
+static void wait_for(struct fixture *f,
+		     bool (*done)(struct fixture *f, const struct tl_forward_usage *usage),
+		     const char *what)
 {
 	uint64_t deadline = tl_mono_ns() + WAIT_NS;
 	struct tl_forward_usage usage;
@@ -100,7 +106,8 @@ static void wait_for(struct fixture *f, bool (*done)(struct fixture *f, const st
 		if (done(f, &usage))
 			return;
 		if (tl_mono_ns() > deadline)
-			fail_msg("never came: %s (%" PRIu64 " records, %s)", what, usage.records, usage.last_error);
+			fail_msg("never came: %s (%" PRIu64 " records, %s)", what, usage.records,
+				 usage.last_error);
 		usleep(1000);
 	}
 }
@@ -116,7 +123,8 @@ static bool is_away(struct fixture *f, const struct tl_forward_usage *usage)
 	return !usage->connected && usage->last_error[0];
 }
 
-/* The fatal error may be noticed before any delivery report fails, so it is the sending again that tells. */
+/* The fatal error may be noticed before any delivery report fails, so it is the sending again that
+ * tells. */
 static bool was_replaced(struct fixture *f, const struct tl_forward_usage *usage)
 {
 	(void)f;
@@ -134,11 +142,13 @@ struct seen {
 };
 
 /* Reads the topic from its beginning until `n` different messages were seen. */
-static void read_topic(struct fixture *f, uint64_t n, void (*each)(struct seen *seen, const rd_kafka_message_t *message),
+static void read_topic(struct fixture *f, uint64_t n,
+		       void (*each)(struct seen *seen, const rd_kafka_message_t *message),
 		       struct seen *seen)
 {
-	struct tl_error error = { 0 };
-	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list = NULL;
+	struct tl_error error = {0};
+	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
+		NULL;
 	_cleanup_(rd_kafka_destroyp) rd_kafka_t *rk = NULL;
 	uint64_t deadline = tl_mono_ns() + WAIT_NS;
 	rd_kafka_conf_t *conf;
@@ -168,9 +178,10 @@ static struct tl_span header(const rd_kafka_message_t *message, const char *name
 	const void *value;
 	size_t size;
 
-	if (rd_kafka_message_headers(message, &headers) || rd_kafka_header_get_last(headers, name, &value, &size))
-		return (struct tl_span){ 0 };
-	return (struct tl_span){ value, size };
+	if (rd_kafka_message_headers(message, &headers) ||
+	    rd_kafka_header_get_last(headers, name, &value, &size))
+		return (struct tl_span){0};
+	return (struct tl_span){value, size};
 }
 
 /* The law of resends: what comes for the first time comes in the order of positions. */
@@ -190,13 +201,15 @@ static void look(struct seen *seen, const rd_kafka_message_t *message)
 static void check_one(struct seen *seen, const rd_kafka_message_t *message)
 {
 	char uid[TL_UID_MAX], key[20];
-	struct tl_uid expected = { SAMPLE_EPOCH, 1 + seen->n % SAMPLE_STREAMS, seen->n * 128 };
+	struct tl_uid expected = {SAMPLE_EPOCH, 1 + seen->n % SAMPLE_STREAMS, seen->n * 128};
 	size_t len = tl_uid_format(&expected, uid);
 
 	assert_true(tl_span_is(header(message, "tapline-uid"), uid));
 	snprintf(key, sizeof(key), "%" PRIx64, expected.stream);
-	assert_true(tl_span_is((struct tl_span){ message->key, message->key_len }, key));
-	assert_true(tl_span_is(header(message, "x-request-id"), seen->ids ? "0af7651916cd43dd" : NULL) || !seen->ids);
+	assert_true(tl_span_is((struct tl_span){message->key, message->key_len}, key));
+	assert_true(tl_span_is(header(message, "x-request-id"),
+			       seen->ids ? "0af7651916cd43dd" : NULL) ||
+		    !seen->ids);
 	assert_int_equal(header(message, "x-request-id").len, seen->ids ? 16 : 0);
 	assert_true(message->len > 300 && memcmp(message->payload, "{\"uid\":\"", 8) == 0);
 	assert_memory_equal((const char *)message->payload + 8, uid, len);
@@ -206,7 +219,7 @@ static void check_one(struct seen *seen, const rd_kafka_message_t *message)
 static void every_record_arrives_with_its_uid_position_and_ids(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen = { .ids = true };
+	struct seen seen = {.ids = true};
 
 	append(f, 200, true);
 	start(f);
@@ -220,7 +233,7 @@ static void every_record_arrives_with_its_uid_position_and_ids(void **state)
 static void lines_without_a_request_have_two_headers_only(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen = { .ids = false };
+	struct seen seen = {.ids = false};
 
 	append(f, 40, false);
 	start(f);
@@ -232,10 +245,11 @@ static void lines_without_a_request_have_two_headers_only(void **state)
 static uint64_t first_unfreed(struct fixture *f)
 {
 	struct tl_log_reader *reader;
-	struct tl_log_item item = { 0 };
-	struct tl_error error = { 0 };
+	struct tl_log_item item = {0};
+	struct tl_error error = {0};
 
-	assert_int_equal(tl_log_reader_open(f->dir, "kafka", TL_LOG_RESUME, 0, &reader, NULL, &error), 0);
+	assert_int_equal(
+		tl_log_reader_open(f->dir, "kafka", TL_LOG_RESUME, 0, &reader, NULL, &error), 0);
 	while (tl_log_reader_next(reader, &item, &error) == 1 && item.context)
 		;
 	tl_log_reader_close(reader);
@@ -288,13 +302,14 @@ static void a_stop_while_the_broker_is_away_leaves_all_in_the_log(void **state)
 static void a_fatal_producer_is_replaced_and_order_holds(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	struct tl_forward_usage usage;
 
 	append(f, 100, false);
 	start(f);
 	wait_for(f, all_sent, "the first records acknowledged");
-	rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 2, RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
+	rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 2,
+					  RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
 					  RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS);
 	append(f, 5000, false);
 	wait_for(f, was_replaced, "a new producer");
@@ -311,11 +326,12 @@ static void what_the_broker_finds_too_large_does_not_stop_the_rest(void **state)
 {
 	struct fixture *f = *state;
 	struct tl_forward_usage usage;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 
 	append(f, 100, false);
 	/* Refused in company, refused alone: left out. */
-	rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+	rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 2,
+					  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
 					  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
 	start(f);
 	f->lines -= 1;
@@ -332,9 +348,9 @@ static void a_wrong_property_is_refused_at_start(void **state)
 	struct fixture *f = *state;
 	char *property = "acks=1";
 	struct tl_forward *forward;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
-	f->kafka.properties = (struct tl_list){ &property, 1 };
+	f->kafka.properties = (struct tl_list){&property, 1};
 	assert_int_equal(tl_forward_start(&f->options, &forward, &error), -EINVAL);
 	assert_non_null(strstr(error.message, "acks"));
 }
@@ -342,13 +358,20 @@ static void a_wrong_property_is_refused_at_start(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(every_record_arrives_with_its_uid_position_and_ids, setup, teardown),
-		cmocka_unit_test_setup_teardown(lines_without_a_request_have_two_headers_only, setup, teardown),
-		cmocka_unit_test_setup_teardown(nothing_is_freed_before_the_broker_has_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_stop_while_the_broker_is_away_leaves_all_in_the_log, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_fatal_producer_is_replaced_and_order_holds, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_the_broker_finds_too_large_does_not_stop_the_rest, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_wrong_property_is_refused_at_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_record_arrives_with_its_uid_position_and_ids,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(lines_without_a_request_have_two_headers_only,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_freed_before_the_broker_has_it, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			a_stop_while_the_broker_is_away_leaves_all_in_the_log, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_fatal_producer_is_replaced_and_order_holds, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			what_the_broker_finds_too_large_does_not_stop_the_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_wrong_property_is_refused_at_start, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every header that carries an id: what its grammar accepts, what it refuses, and what is made of it. */
+/* Every header that carries an id: what its grammar accepts, what it refuses, and what is made of
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,92 +32,97 @@ struct row {
 
 static const struct row rows[] = {
 	/* traceparent */
-	{ "traceparent", "00-" TRACE "-" SPAN "-01", 1, TRACE, SPAN, 1 },
-	{ "TraceParent", "00-" TRACE "-" SPAN "-00", 1, TRACE, SPAN, 0 },
-	{ "traceparent", "cc-" TRACE "-" SPAN "-01-what-comes-later", 1, TRACE, SPAN, 1 },
-	{ "traceparent", "cc-" TRACE "-" SPAN "-01", 1, TRACE, SPAN, 1 },
-	{ "traceparent", "cc-" TRACE "-" SPAN "-01x", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00-" TRACE "-" SPAN "-01-more", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "ff-" TRACE "-" SPAN "-01", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00-00000000000000000000000000000000-" SPAN "-01", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00-" TRACE "-0000000000000000-01", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00-" TRACE "-" SPAN "-0", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "00_" TRACE "-" SPAN "-01", -EINVAL, NULL, NULL, 0 },
-	{ "traceparent", "", -EINVAL, NULL, NULL, 0 },
+	{"traceparent", "00-" TRACE "-" SPAN "-01", 1, TRACE, SPAN, 1},
+	{"TraceParent", "00-" TRACE "-" SPAN "-00", 1, TRACE, SPAN, 0},
+	{"traceparent", "cc-" TRACE "-" SPAN "-01-what-comes-later", 1, TRACE, SPAN, 1},
+	{"traceparent", "cc-" TRACE "-" SPAN "-01", 1, TRACE, SPAN, 1},
+	{"traceparent", "cc-" TRACE "-" SPAN "-01x", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00-" TRACE "-" SPAN "-01-more", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "ff-" TRACE "-" SPAN "-01", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00-00000000000000000000000000000000-" SPAN "-01", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00-" TRACE "-0000000000000000-01", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00-" TRACE "-" SPAN "-0", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "00_" TRACE "-" SPAN "-01", -EINVAL, NULL, NULL, 0},
+	{"traceparent", "", -EINVAL, NULL, NULL, 0},
 	/* b3 */
-	{ "b3", TRACE "-" SPAN "-1", 1, TRACE, SPAN, 1 },
-	{ "b3", TRACE "-" SPAN "-d-05e3ac9a4f6e3b90", 1, TRACE, SPAN, 1 },
-	{ "b3", TRACE "-" SPAN "-0", 1, TRACE, SPAN, 0 },
-	{ "b3", TRACE "-" SPAN, 1, TRACE, SPAN, -1 },
-	{ "b3", "a3ce929d0e0e4736-" SPAN "-1", 1, "0000000000000000a3ce929d0e0e4736", SPAN, 1 },
-	{ "b3", "0", 0, NULL, NULL, 0 },
-	{ "b3", "1", 0, NULL, NULL, 0 },
-	{ "b3", "d", 0, NULL, NULL, 0 },
-	{ "b3", "2", -EINVAL, NULL, NULL, 0 },
-	{ "b3", TRACE, -EINVAL, NULL, NULL, 0 },
-	{ "b3", TRACE "-" SPAN "-2", -EINVAL, NULL, NULL, 0 },
-	{ "b3", TRACE "-" SPAN "-1-05e3", -EINVAL, NULL, NULL, 0 },
-	{ "b3", TRACE "-" SPAN "-1-05e3ac9a4f6e3b90x", -EINVAL, NULL, NULL, 0 },
-	{ "x-b3-traceid", TRACE, 1, TRACE, NULL, -1 },
-	{ "x-b3-traceid", "A3CE929D0E0E4736", 1, "0000000000000000a3ce929d0e0e4736", NULL, -1 },
-	{ "x-b3-traceid", "a3ce929d0e0e473", -EINVAL, NULL, NULL, 0 },
-	{ "x-b3-traceid", TRACE "0", -EINVAL, NULL, NULL, 0 },
-	{ "x-b3-sampled", "1", 0, NULL, NULL, 0 },
+	{"b3", TRACE "-" SPAN "-1", 1, TRACE, SPAN, 1},
+	{"b3", TRACE "-" SPAN "-d-05e3ac9a4f6e3b90", 1, TRACE, SPAN, 1},
+	{"b3", TRACE "-" SPAN "-0", 1, TRACE, SPAN, 0},
+	{"b3", TRACE "-" SPAN, 1, TRACE, SPAN, -1},
+	{"b3", "a3ce929d0e0e4736-" SPAN "-1", 1, "0000000000000000a3ce929d0e0e4736", SPAN, 1},
+	{"b3", "0", 0, NULL, NULL, 0},
+	{"b3", "1", 0, NULL, NULL, 0},
+	{"b3", "d", 0, NULL, NULL, 0},
+	{"b3", "2", -EINVAL, NULL, NULL, 0},
+	{"b3", TRACE, -EINVAL, NULL, NULL, 0},
+	{"b3", TRACE "-" SPAN "-2", -EINVAL, NULL, NULL, 0},
+	{"b3", TRACE "-" SPAN "-1-05e3", -EINVAL, NULL, NULL, 0},
+	{"b3", TRACE "-" SPAN "-1-05e3ac9a4f6e3b90x", -EINVAL, NULL, NULL, 0},
+	{"x-b3-traceid", TRACE, 1, TRACE, NULL, -1},
+	{"x-b3-traceid", "A3CE929D0E0E4736", 1, "0000000000000000a3ce929d0e0e4736", NULL, -1},
+	{"x-b3-traceid", "a3ce929d0e0e473", -EINVAL, NULL, NULL, 0},
+	{"x-b3-traceid", TRACE "0", -EINVAL, NULL, NULL, 0},
+	{"x-b3-sampled", "1", 0, NULL, NULL, 0},
 	/* Jaeger */
-	{ "uber-trace-id", TRACE ":" SPAN ":0:1", 1, TRACE, SPAN, 1 },
-	{ "uber-trace-id", "a3ce929d0e0e4736%3A67aa0ba902b7%3a0%3A0", 1, "0000000000000000a3ce929d0e0e4736", "000067aa0ba902b7", 0 },
-	{ "uber-trace-id", TRACE ":" SPAN ":1", -EINVAL, NULL, NULL, 0 },
-	{ "uber-trace-id", TRACE "0:" SPAN ":0:1", -EINVAL, NULL, NULL, 0 },
-	{ "uber-trace-id", "0:" SPAN ":0:1", -EINVAL, NULL, NULL, 0 },
-	{ "uber-trace-id", TRACE ":" SPAN ":0:zz", -EINVAL, NULL, NULL, 0 },
+	{"uber-trace-id", TRACE ":" SPAN ":0:1", 1, TRACE, SPAN, 1},
+	{"uber-trace-id", "a3ce929d0e0e4736%3A67aa0ba902b7%3a0%3A0", 1,
+	 "0000000000000000a3ce929d0e0e4736", "000067aa0ba902b7", 0},
+	{"uber-trace-id", TRACE ":" SPAN ":1", -EINVAL, NULL, NULL, 0},
+	{"uber-trace-id", TRACE "0:" SPAN ":0:1", -EINVAL, NULL, NULL, 0},
+	{"uber-trace-id", "0:" SPAN ":0:1", -EINVAL, NULL, NULL, 0},
+	{"uber-trace-id", TRACE ":" SPAN ":0:zz", -EINVAL, NULL, NULL, 0},
 	/* AWS */
-	{ "x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793", 1, "5759e988bd862e3fe1be46a994272793", NULL, -1 },
-	{ "x-amzn-trace-id", "Self=1-67891234-12456789abcdef012345678;Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
-	  1, "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", 1 },
-	{ "x-amzn-trace-id", "Root=2-5759e988-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0 },
-	{ "x-amzn-trace-id", "Root=1-5759e98-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0 },
-	{ "x-amzn-trace-id", "Self=1-5759e988-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0 },
+	{"x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793", 1,
+	 "5759e988bd862e3fe1be46a994272793", NULL, -1},
+	{"x-amzn-trace-id",
+	 "Self=1-67891234-12456789abcdef012345678;Root=1-5759e988-bd862e3fe1be46a994272793;Parent="
+	 "53995c3f42cd8ad8;Sampled=1",
+	 1, "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", 1},
+	{"x-amzn-trace-id", "Root=2-5759e988-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0},
+	{"x-amzn-trace-id", "Root=1-5759e98-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0},
+	{"x-amzn-trace-id", "Self=1-5759e988-bd862e3fe1be46a994272793", -EINVAL, NULL, NULL, 0},
 	/* Google */
-	{ "x-cloud-trace-context", TRACE "/255;o=1", 1, TRACE, "00000000000000ff", 1 },
-	{ "x-cloud-trace-context", TRACE, 1, TRACE, NULL, -1 },
-	{ "x-cloud-trace-context", TRACE ";o=0", 1, TRACE, NULL, 0 },
-	{ "x-cloud-trace-context", TRACE "/", -EINVAL, NULL, NULL, 0 },
-	{ "x-cloud-trace-context", TRACE "/18446744073709551616", -EINVAL, NULL, NULL, 0 },
-	{ "x-cloud-trace-context", TRACE ";x=1", -EINVAL, NULL, NULL, 0 },
+	{"x-cloud-trace-context", TRACE "/255;o=1", 1, TRACE, "00000000000000ff", 1},
+	{"x-cloud-trace-context", TRACE, 1, TRACE, NULL, -1},
+	{"x-cloud-trace-context", TRACE ";o=0", 1, TRACE, NULL, 0},
+	{"x-cloud-trace-context", TRACE "/", -EINVAL, NULL, NULL, 0},
+	{"x-cloud-trace-context", TRACE "/18446744073709551616", -EINVAL, NULL, NULL, 0},
+	{"x-cloud-trace-context", TRACE ";x=1", -EINVAL, NULL, NULL, 0},
 	/* Datadog */
-	{ "x-datadog-trace-id", "18446744073709551615", 1, "0000000000000000ffffffffffffffff", NULL, -1 },
-	{ "x-datadog-trace-id", "18446744073709551616", -EINVAL, NULL, NULL, 0 },
-	{ "x-datadog-trace-id", "0", -EINVAL, NULL, NULL, 0 },
-	{ "x-datadog-trace-id", "12a", -EINVAL, NULL, NULL, 0 },
+	{"x-datadog-trace-id", "18446744073709551615", 1, "0000000000000000ffffffffffffffff", NULL,
+	 -1},
+	{"x-datadog-trace-id", "18446744073709551616", -EINVAL, NULL, NULL, 0},
+	{"x-datadog-trace-id", "0", -EINVAL, NULL, NULL, 0},
+	{"x-datadog-trace-id", "12a", -EINVAL, NULL, NULL, 0},
 	/* others, kept as they are */
-	{ "sw8", "1-MWYyZDRiZjQ3YmY3-YzI=", 1, NULL, NULL, -1 },
-	{ "elastic-apm-traceparent", "00-" TRACE "-" SPAN "-01", 1, NULL, NULL, -1 },
-	{ "sentry-trace", TRACE "-" SPAN "-1", 1, NULL, NULL, -1 },
-	{ "newrelic", "eyJ2IjpbMCwxXX0=", 1, NULL, NULL, -1 },
-	{ "grpc-trace-bin", "AAA=", 1, NULL, NULL, -1 },
-	{ "ot-tracer-traceid", "a3ce929d0e0e4736", 1, NULL, NULL, -1 },
-	{ "cf-ray", "7d3ab-FRA", 1, NULL, NULL, -1 },
-	{ "x-amz-cf-id", "abc==", 1, NULL, NULL, -1 },
-	{ "x-ms-request-id", "0b8c", 1, NULL, NULL, -1 },
+	{"sw8", "1-MWYyZDRiZjQ3YmY3-YzI=", 1, NULL, NULL, -1},
+	{"elastic-apm-traceparent", "00-" TRACE "-" SPAN "-01", 1, NULL, NULL, -1},
+	{"sentry-trace", TRACE "-" SPAN "-1", 1, NULL, NULL, -1},
+	{"newrelic", "eyJ2IjpbMCwxXX0=", 1, NULL, NULL, -1},
+	{"grpc-trace-bin", "AAA=", 1, NULL, NULL, -1},
+	{"ot-tracer-traceid", "a3ce929d0e0e4736", 1, NULL, NULL, -1},
+	{"cf-ray", "7d3ab-FRA", 1, NULL, NULL, -1},
+	{"x-amz-cf-id", "abc==", 1, NULL, NULL, -1},
+	{"x-ms-request-id", "0b8c", 1, NULL, NULL, -1},
 	/* request ids */
-	{ "X-Request-ID", "a1b2", 1, NULL, NULL, -1 },
-	{ "x-correlation-id", "c", 1, NULL, NULL, -1 },
-	{ "correlation-id", "c", 1, NULL, NULL, -1 },
-	{ "x-trace-id", "c", 1, NULL, NULL, -1 },
-	{ "x-transaction-id", "c", 1, NULL, NULL, -1 },
-	{ "request-id", "|abc.1.", 1, NULL, NULL, -1 },
-	{ "kong-request-id", "0f1c#12", 1, NULL, NULL, -1 },
-	{ "x-kong-request-id", "c", 1, NULL, NULL, -1 },
-	{ "x-request-id", H255 H255 H255 H255 "aaa", 1, NULL, NULL, -1 },
-	{ "x-request-id", H255 H255 H255 H255 "aaaa", -EINVAL, NULL, NULL, 0 },
-	{ "x-request-id", "", -EINVAL, NULL, NULL, 0 },
-	{ "x-request-id", "a\nb", -EINVAL, NULL, NULL, 0 },
-	{ "x-request-id", "caf\xc3\xa9", -EINVAL, NULL, NULL, 0 },
+	{"X-Request-ID", "a1b2", 1, NULL, NULL, -1},
+	{"x-correlation-id", "c", 1, NULL, NULL, -1},
+	{"correlation-id", "c", 1, NULL, NULL, -1},
+	{"x-trace-id", "c", 1, NULL, NULL, -1},
+	{"x-transaction-id", "c", 1, NULL, NULL, -1},
+	{"request-id", "|abc.1.", 1, NULL, NULL, -1},
+	{"kong-request-id", "0f1c#12", 1, NULL, NULL, -1},
+	{"x-kong-request-id", "c", 1, NULL, NULL, -1},
+	{"x-request-id", H255 H255 H255 H255 "aaa", 1, NULL, NULL, -1},
+	{"x-request-id", H255 H255 H255 H255 "aaaa", -EINVAL, NULL, NULL, 0},
+	{"x-request-id", "", -EINVAL, NULL, NULL, 0},
+	{"x-request-id", "a\nb", -EINVAL, NULL, NULL, 0},
+	{"x-request-id", "caf\xc3\xa9", -EINVAL, NULL, NULL, 0},
 	/* no ids */
-	{ "cookie", "session=secret", 0, NULL, NULL, 0 },
-	{ "authorization", "Bearer secret", 0, NULL, NULL, 0 },
-	{ "x-request-idx", "a", 0, NULL, NULL, 0 },
+	{"cookie", "session=secret", 0, NULL, NULL, 0},
+	{"authorization", "Bearer secret", 0, NULL, NULL, 0},
+	{"x-request-idx", "a", 0, NULL, NULL, 0},
 };
 
 static void each_format_accepts_its_grammar_and_nothing_else(void **state)
@@ -237,12 +243,14 @@ static void what_was_given_out_stays_primary_when_the_response_brings_an_id(void
 	tl_ids_init(&ids);
 	tl_ids_settle(&ids);
 	tl_ids_mint(&ids, "0123456789abcdef", 1, 1);
-	assert_int_equal(tl_ids_header(&ids, TL_SPAN_LIT("x-request-id"), TL_SPAN_LIT("born"), true), 1);
+	assert_int_equal(
+		tl_ids_header(&ids, TL_SPAN_LIT("x-request-id"), TL_SPAN_LIT("born"), true), 1);
 	tl_ids_settle(&ids);
 	assert_int_equal(ids.id[ids.primary].kind, TL_ID_GENERATED);
 	tl_ids_init(&ids);
 	add(&ids, "x-request-id", "came");
-	assert_int_equal(tl_ids_header(&ids, TL_SPAN_LIT("x-request-id"), TL_SPAN_LIT("came"), true), 0);
+	assert_int_equal(
+		tl_ids_header(&ids, TL_SPAN_LIT("x-request-id"), TL_SPAN_LIT("came"), true), 0);
 	assert_int_equal(ids.n, 1);
 }
 
@@ -290,9 +298,11 @@ int main(void)
 		cmocka_unit_test(each_format_accepts_its_grammar_and_nothing_else),
 		cmocka_unit_test(two_traceparents_reject_both),
 		cmocka_unit_test(the_first_of_duplicated_request_ids_counts_and_is_flagged),
-		cmocka_unit_test(a_request_id_is_primary_before_a_trace_and_the_strongest_trace_wins),
+		cmocka_unit_test(
+			a_request_id_is_primary_before_a_trace_and_the_strongest_trace_wins),
 		cmocka_unit_test(contexts_of_several_headers_are_put_together),
-		cmocka_unit_test(a_minted_id_is_stable_and_unlike_others_and_yields_to_none_that_came),
+		cmocka_unit_test(
+			a_minted_id_is_stable_and_unlike_others_and_yields_to_none_that_came),
 		cmocka_unit_test(what_was_given_out_stays_primary_when_the_response_brings_an_id),
 		cmocka_unit_test(past_the_maximum_ids_are_dropped_and_counted),
 		cmocka_unit_test(packing_keeps_everything),

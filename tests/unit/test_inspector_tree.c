@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Processes that a selected one had started before anybody looked, such as the workers of a server whose master is named. */
+/* Processes that a selected one had started before anybody looked, such as the workers of a server
+ * whose master is named. */
 #include "tests/unit/inspector_fixture.h"
 
 /* A process with a child that has a child. */
@@ -10,7 +11,7 @@ struct tree {
 
 static void be_top(int out)
 {
-	pid_t pids[2] = { fork() };
+	pid_t pids[2] = {fork()};
 
 	if (pids[0] == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -57,7 +58,7 @@ static void descendants_of_a_number_are_selected_at_start(void **state)
 	struct tree tree = start_tree();
 	struct sample other = start_sample("tl-sibling", -1);
 	uint32_t pid = (uint32_t)tree.top.pid;
-	struct tl_selectors selectors = { .pids = &pid, .n_pids = 1, .follow_fork = true };
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1, .follow_fork = true};
 
 	(void)state;
 	start_inspector(&selectors, NULL, 0, 0);
@@ -74,7 +75,7 @@ static void descendants_stay_out_when_forks_are_not_followed(void **state)
 {
 	struct tree tree = start_tree();
 	uint32_t pid = (uint32_t)tree.top.pid;
-	struct tl_selectors selectors = { .pids = &pid, .n_pids = 1 };
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1};
 
 	(void)state;
 	start_inspector(&selectors, NULL, 0, 0);
@@ -88,7 +89,7 @@ static void a_denied_descendant_stays_out(void **state)
 {
 	struct tree tree = start_tree();
 	uint32_t pid = (uint32_t)tree.top.pid;
-	struct tl_selectors selectors = { .pids = &pid, .n_pids = 1, .follow_fork = true };
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1, .follow_fork = true};
 
 	(void)state;
 	start_inspector(&selectors, &tree.child, 1, 0);

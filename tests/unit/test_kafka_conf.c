@@ -11,8 +11,9 @@
 #include "userspace/base/fs.h"
 #include "userspace/bus/kafka.h"
 
-static const struct tl_kafka_property producer_fixed[] = { TL_KAFKA_PRODUCER_FIXED, { NULL, NULL } };
-static const struct tl_kafka_property producer_defaults[] = { TL_KAFKA_PRODUCER_DEFAULTS, { NULL, NULL } };
+static const struct tl_kafka_property producer_fixed[] = {TL_KAFKA_PRODUCER_FIXED, {NULL, NULL}};
+static const struct tl_kafka_property producer_defaults[] = {TL_KAFKA_PRODUCER_DEFAULTS,
+							     {NULL, NULL}};
 
 static struct tl_error error;
 static char value[256];
@@ -20,13 +21,13 @@ static char value[256];
 /* Builds a configuration with one property of the user's; the result's `key` lands in `value`. */
 static int build(char *property, const char *compression, const char *key)
 {
-	struct tl_kafka_settings settings = { .brokers = "127.0.0.1:1", .compression = compression };
+	struct tl_kafka_settings settings = {.brokers = "127.0.0.1:1", .compression = compression};
 	_cleanup_(rd_kafka_conf_destroyp) rd_kafka_conf_t *conf = NULL;
 	size_t size = sizeof(value);
 	int r;
 
 	if (property)
-		settings.properties = (struct tl_list){ &property, 1 };
+		settings.properties = (struct tl_list){&property, 1};
 	memset(&error, 0, sizeof(error));
 	value[0] = '\0';
 	r = tl_kafka_conf_new(&settings, producer_defaults, producer_fixed, NULL, &conf, &error);
@@ -115,7 +116,7 @@ static void two_at_signs_are_one_in_the_value(void **state)
 
 static void no_brokers_says_which_flag(void **state)
 {
-	struct tl_kafka_settings settings = { .brokers = NULL };
+	struct tl_kafka_settings settings = {.brokers = NULL};
 	rd_kafka_conf_t *conf;
 
 	(void)state;
@@ -126,10 +127,15 @@ static void no_brokers_says_which_flag(void **state)
 static void errors_have_codes_and_advice(void **state)
 {
 	(void)state;
-	assert_int_equal(tl_kafka_fail(&error, NULL, RD_KAFKA_RESP_ERR__TRANSPORT, "connect refused", "Kafka at %s", "b:1"),
+	assert_int_equal(tl_kafka_fail(&error, NULL, RD_KAFKA_RESP_ERR__TRANSPORT,
+				       "connect refused", "Kafka at %s", "b:1"),
 			 -ECONNREFUSED);
-	assert_string_equal(error.message, "Kafka at b:1: connect refused; is the broker running, and --brokers right?");
-	assert_int_equal(tl_kafka_fail(&error, NULL, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, NULL, "topic x"), -EACCES);
+	assert_string_equal(
+		error.message,
+		"Kafka at b:1: connect refused; is the broker running, and --brokers right?");
+	assert_int_equal(tl_kafka_fail(&error, NULL, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+				       NULL, "topic x"),
+			 -EACCES);
 	assert_says("ACL");
 	assert_int_equal(tl_kafka_fail(&error, NULL, RD_KAFKA_RESP_ERR__SSL, NULL, "x"), -EACCES);
 	assert_says("ssl.ca.location");
@@ -140,26 +146,28 @@ static void errors_have_codes_and_advice(void **state)
 
 static void scram_with_an_old_library_is_explained(void **state)
 {
-	struct tl_kafka_settings settings = { .brokers = "127.0.0.1:1" };
-	char *properties[] = { "security.protocol=SASL_PLAINTEXT", "sasl.mechanism=SCRAM-SHA-256", "sasl.username=u",
-			       "sasl.password=p" };
+	struct tl_kafka_settings settings = {.brokers = "127.0.0.1:1"};
+	char *properties[] = {"security.protocol=SASL_PLAINTEXT", "sasl.mechanism=SCRAM-SHA-256",
+			      "sasl.username=u", "sasl.password=p"};
 	rd_kafka_conf_t *conf;
 	_cleanup_(rd_kafka_destroyp) rd_kafka_t *rk = NULL;
 
 	(void)state;
 	if (rd_kafka_version() >= 0x020600ff)
 		skip();
-	settings.properties = (struct tl_list){ properties, ARRAY_SIZE(properties) };
+	settings.properties = (struct tl_list){properties, ARRAY_SIZE(properties)};
 	assert_int_equal(tl_kafka_conf_new(&settings, NULL, NULL, NULL, &conf, &error), 0);
 	assert_int_equal(tl_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, &error), 0);
-	assert_int_equal(tl_kafka_fail(&error, rk, RD_KAFKA_RESP_ERR__AUTHENTICATION, "invalid credentials", "x"), -EACCES);
+	assert_int_equal(tl_kafka_fail(&error, rk, RD_KAFKA_RESP_ERR__AUTHENTICATION,
+				       "invalid credentials", "x"),
+			 -EACCES);
 	assert_says("SCRAM from librdkafka before 2.6");
 }
 
 static void topic_names_have_a_limit(void **state)
 {
 	char prefix[260], name[250];
-	struct tl_kafka_settings settings = { .topic_prefix = "shop." };
+	struct tl_kafka_settings settings = {.topic_prefix = "shop."};
 
 	(void)state;
 	assert_int_equal(tl_kafka_topic_name(&settings, TL_TOPIC_RAW, name), 0);
@@ -174,7 +182,7 @@ static void topic_names_have_a_limit(void **state)
 
 static void positions_are_read_as_written(void **state)
 {
-	static const uint64_t cases[] = { 0, 1, 9, 10, 1234567890123, UINT64_MAX };
+	static const uint64_t cases[] = {0, 1, 9, 10, 1234567890123, UINT64_MAX};
 	uint64_t id, position;
 	char text[TL_POSITION_MAX];
 
@@ -183,14 +191,19 @@ static void positions_are_read_as_written(void **state)
 		size_t len = tl_position_format(0x00f1e2d3c4b5a697, cases[i], text);
 
 		assert_int_equal(len, strlen(text));
-		assert_int_equal(tl_position_parse((struct tl_span){ text, len }, &id, &position), 0);
+		assert_int_equal(tl_position_parse((struct tl_span){text, len}, &id, &position), 0);
 		assert_true(id == 0x00f1e2d3c4b5a697 && position == cases[i]);
 	}
 	assert_string_equal(text, "00f1e2d3c4b5a697:18446744073709551615");
-	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:18446744073709551616"), &id, &position), -EINVAL);
-	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:"), &id, &position), -EINVAL);
-	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a69:71"), &id, &position), -EINVAL);
-	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:1x"), &id, &position), -EINVAL);
+	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:18446744073709551616"),
+					   &id, &position),
+			 -EINVAL);
+	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:"), &id, &position),
+			 -EINVAL);
+	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a69:71"), &id, &position),
+			 -EINVAL);
+	assert_int_equal(tl_position_parse(TL_SPAN_LIT("00f1e2d3c4b5a697:1x"), &id, &position),
+			 -EINVAL);
 }
 
 struct program {
@@ -200,10 +213,14 @@ struct program {
 
 static void the_option_rows_fill_the_settings(void **state)
 {
-	static const struct tl_option options[] = { TL_KAFKA_OPTIONS(struct program, kafka), { .name = NULL } };
-	const struct tl_conf_spec spec = { .program = "p", .section = "p", .usage = "p", .about = "", .options = options };
-	char *argv[] = { "p", "--brokers", "a:1,b:2", "--kafka", "x=y", "--kafka=z=@f", "--partitions", "12", NULL };
-	char *none[] = { "p", NULL };
+	static const struct tl_option options[] = {TL_KAFKA_OPTIONS(struct program, kafka),
+						   {.name = NULL}};
+	const struct tl_conf_spec spec = {
+		.program = "p", .section = "p", .usage = "p", .about = "", .options = options};
+	char *argv[] = {"p",   "--brokers",    "a:1,b:2",      "--kafka",
+			"x=y", "--kafka=z=@f", "--partitions", "12",
+			NULL};
+	char *none[] = {"p", NULL};
 	struct program program;
 	struct tl_conf *conf;
 	int rest;
@@ -225,11 +242,12 @@ static void the_option_rows_fill_the_settings(void **state)
 
 static void an_unreachable_broker_is_refused_with_advice(void **state)
 {
-	static const int topics[] = { TL_TOPIC_RAW };
-	struct tl_kafka_settings settings = { .brokers = "127.0.0.1:1" };
+	static const int topics[] = {TL_TOPIC_RAW};
+	struct tl_kafka_settings settings = {.brokers = "127.0.0.1:1"};
 
 	(void)state;
-	assert_int_equal(tl_kafka_prepare(&settings, topics, 1, 100, true, NULL, &error), -ECONNREFUSED);
+	assert_int_equal(tl_kafka_prepare(&settings, topics, 1, 100, true, NULL, &error),
+			 -ECONNREFUSED);
 	assert_says("127.0.0.1:1");
 	assert_says("is the broker running");
 }

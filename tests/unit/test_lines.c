@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Line assembly: who continues whose bytes, and where a line ends. Joining is off but where it is meant. */
+/* Line assembly: who continues whose bytes, and where a line ends. Joining is off but where it is
+ * meant. */
 #include "tests/unit/lines_fixture.h"
 
 static struct bed bed;
@@ -61,7 +62,7 @@ static void a_half_line_is_continued_by_its_own_thread_only(void **state)
 
 static void a_full_buffer_is_continued_by_whichever_thread_flushes_next(void **state)
 {
-	static const size_t sizes[] = { 1024, 4096, 8192, 12288, 65536 };
+	static const size_t sizes[] = {1024, 4096, 8192, 12288, 65536};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -70,7 +71,8 @@ static void a_full_buffer_is_continued_by_whichever_thread_flushes_next(void **s
 		bed_puts(&bed, 2, "END\nnext\n");
 		assert_true(bed.n > 2);
 		assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
-		assert_int_equal(bed.got[bed.n - 2].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+		assert_int_equal(bed.got[bed.n - 2].flags,
+				 TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 		assert_non_null(strstr(bed.got[bed.n - 2].body, "xEND"));
 		assert_int_equal(bed.got[bed.n - 2].writer.tid, 1);
 		assert_line(&bed, bed.n - 1, "next", TL_LINE_BATCHED | TL_LINE_BUFFERED);
@@ -188,7 +190,8 @@ static void goroutines_small_multi_line_writes_do_not_stick(void **state)
 	assert_line(&bed, 9, "five", TL_LINE_BATCHED);
 }
 
-/* The whole text of 8 threads goes through one buffer of 4096 bytes; whichever thread fills it flushes it. */
+/* The whole text of 8 threads goes through one buffer of 4096 bytes; whichever thread fills it
+ * flushes it. */
 static void eight_threads_on_one_stdio_buffer_keep_every_line_whole(void **state)
 {
 	static char text[1 << 20];
@@ -203,7 +206,8 @@ static void eight_threads_on_one_stdio_buffer_keep_every_line_whole(void **state
 		text[len++] = '\n';
 	}
 	for (; at < len; at += 4096)
-		bed_write(&bed, 0, 100, 1 + (uint32_t)rand() % 8, text + at, len - at < 4096 ? len - at : 4096);
+		bed_write(&bed, 0, 100, 1 + (uint32_t)rand() % 8, text + at,
+			  len - at < 4096 ? len - at : 4096);
 	assert_int_equal(bed.n, lines);
 	for (size_t i = 0; i < lines; i++) {
 		char want[48];
@@ -251,14 +255,16 @@ static void a_full_buffer_of_several_chunks_is_seen_by_the_calls_length(void **s
 
 		event.call_len = sizeof(data);
 		event.call_off = off;
-		event.h.flags = (off ? 0 : TL_EVF_FIRST) | (off + TL_CHUNK < sizeof(data) ? TL_EVF_MORE : 0);
+		event.h.flags = (off ? 0 : TL_EVF_FIRST) |
+				(off + TL_CHUNK < sizeof(data) ? TL_EVF_MORE : 0);
 		bed_event(&bed, 0, &event, data + off);
 	}
 	before = bed.n;
 	bed_puts(&bed, 2, "!\n");
 	assert_int_equal(bed.n, before + 1);
 	assert_int_equal(bed.got[0].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED);
-	assert_int_equal(bed.got[before].flags, TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+	assert_int_equal(bed.got[before].flags,
+			 TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 }
 
 static void forked_children_on_one_pipe_are_told_apart(void **state)
@@ -353,10 +359,15 @@ static void a_line_past_the_limit_is_split_between_utf8_sequences(void **state)
 	(void)state;
 	options.max_line = 10;
 	reopen(options);
-	bed_puts(&bed, 1, "123456789\xe2\x82\xac" "bc\n");
+	bed_puts(&bed, 1,
+		 "123456789\xe2\x82\xac"
+		 "bc\n");
 	assert_int_equal(bed.n, 2);
 	assert_line(&bed, 0, "123456789", TL_LINE_SPLIT);
-	assert_line(&bed, 1, "\xe2\x82\xac" "bc", 0);
+	assert_line(&bed, 1,
+		    "\xe2\x82\xac"
+		    "bc",
+		    0);
 	bed_forget(&bed);
 	bed_puts(&bed, 1, "12345678\xf0\x9f");
 	bed_puts(&bed, 2, "z\n");
@@ -524,7 +535,8 @@ static void a_held_line_lives_until_it_is_finished(void **state)
 
 static void a_datagram_is_one_line_whatever_newlines_it_has(void **state)
 {
-	static char path[] = "/run/systemd/journal/socket", stream_path[] = "/run/systemd/journal/stdout";
+	static char path[] = "/run/systemd/journal/socket",
+		    stream_path[] = "/run/systemd/journal/stdout";
 
 	(void)state;
 	bed.info[0].kind = TL_FILE_UNIX;

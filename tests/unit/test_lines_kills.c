@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The property that frames exist for: random writers, losses and ends of processes, an agent that saves a frame now and then and is
- * killed now and then, and still each line comes out once, as a slow model says, and tiles its stream with the holes. */
+/* The property that frames exist for: random writers, losses and ends of processes, an agent that
+ * saves a frame now and then and is killed now and then, and still each line comes out once, as a
+ * slow model says, and tiles its stream with the holes. */
 #include "tests/unit/lines_fixture.h"
 #include "tests/unit/lines_model.h"
 
@@ -17,19 +18,23 @@ struct op {
 	enum op_kind kind;
 	unsigned stream;
 	struct tl_ev_log event; /* EXIT: h.tgid, h.start_ns; TICK: h.time_ns */
-	char *data;             /* owned */
-	uint64_t hole;          /* LOG, TRAILING: bytes lost before */
+	char *data;		/* owned */
+	uint64_t hole;		/* LOG, TRAILING: bytes lost before */
 };
 
 struct script {
 	struct op *ops;
 	size_t n, cap;
 	uint64_t now;
-	uint64_t lost[MODEL_STREAMS];    /* the kernel's counter */
+	uint64_t lost[MODEL_STREAMS];	 /* the kernel's counter */
 	uint64_t pending[MODEL_STREAMS]; /* of it, not told by an event yet */
 	uint64_t start[PROCS];
-	struct { char *data; uint32_t len, off; unsigned stream; } call[PROCS][THREADS]; /* goes on */
-	bool traces;                     /* text for joining */
+	struct {
+		char *data;
+		uint32_t len, off;
+		unsigned stream;
+	} call[PROCS][THREADS]; /* goes on */
+	bool traces;		/* text for joining */
 };
 
 static unsigned below(unsigned n)
@@ -44,17 +49,29 @@ static struct op *op_new(struct script *s, enum op_kind kind)
 		s->ops = realloc(s->ops, s->cap * sizeof(*s->ops));
 		assert_non_null(s->ops);
 	}
-	s->ops[s->n] = (struct op){ .kind = kind };
+	s->ops[s->n] = (struct op){.kind = kind};
 	return &s->ops[s->n++];
 }
 
 static uint32_t random_text(struct script *s, char *out, uint32_t max)
 {
-	static const char *const bits[] = { "\n", "\n", "\r\n", "\r", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc3\xa9", "\xff",
-					    "\x80\x80\x80\x80", "a", "bcd", "words and words" };
-	static const char *const traces[] = { "a.BException: x\n", "\tat a.B.c(B.java:1)\n", "Caused by: a.C: y\n", "ERROR x\n",
-					      "Traceback (most recent call last):\n", "  File \"a\"\n", "E: bad\n", "\n",
-					      "panic: x\n", "goroutine 1 [running]:\n", "main.main()\n", "plain\n", "12 x" };
+	static const char *const bits[] = {"\n",       "\n",	       "\r\n",
+					   "\r",       "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+					   "\xc3\xa9", "\xff",	       "\x80\x80\x80\x80",
+					   "a",	       "bcd",	       "words and words"};
+	static const char *const traces[] = {"a.BException: x\n",
+					     "\tat a.B.c(B.java:1)\n",
+					     "Caused by: a.C: y\n",
+					     "ERROR x\n",
+					     "Traceback (most recent call last):\n",
+					     "  File \"a\"\n",
+					     "E: bad\n",
+					     "\n",
+					     "panic: x\n",
+					     "goroutine 1 [running]:\n",
+					     "main.main()\n",
+					     "plain\n",
+					     "12 x"};
 	uint32_t len = 0;
 
 	while (len < max) {
@@ -75,7 +92,10 @@ static void make_call(struct script *s, unsigned proc, unsigned thread)
 {
 	__auto_type call = &s->call[proc][thread];
 	unsigned kind = below(80);
-	uint32_t len = kind == 0 ? 1024 : kind == 1 ? 4096 : kind == 2 ? 1000 + below(4000) : 1 + below(60);
+	uint32_t len = kind == 0   ? 1024
+		       : kind == 1 ? 4096
+		       : kind == 2 ? 1000 + below(4000)
+				   : 1 + below(60);
 
 	call->data = malloc(len + 1);
 	call->len = random_text(s, call->data, len);
@@ -112,10 +132,15 @@ static void make_event(struct script *s, unsigned proc, unsigned thread)
 		op->hole = s->pending[call->stream];
 		s->pending[call->stream] = 0;
 		op->event = (struct tl_ev_log){
-			.h = { .type = TL_EV_LOG, .len = n, .tgid = 100 + proc, .tid = 10 * proc + thread + 1,
-			       .start_ns = s->start[proc], .time_ns = s->now,
-			       .flags = (call->off ? 0 : TL_EVF_FIRST) | (call->off + n < call->len ? TL_EVF_MORE : 0) },
-			.file = { .ino = 500 + call->stream },
+			.h = {.type = TL_EV_LOG,
+			      .len = n,
+			      .tgid = 100 + proc,
+			      .tid = 10 * proc + thread + 1,
+			      .start_ns = s->start[proc],
+			      .time_ns = s->now,
+			      .flags = (call->off ? 0 : TL_EVF_FIRST) |
+				       (call->off + n < call->len ? TL_EVF_MORE : 0)},
+			.file = {.ino = 500 + call->stream},
 			.lost_bytes = s->lost[call->stream],
 			.call_off = call->off,
 			.call_len = call->len,
@@ -158,7 +183,7 @@ static void make_exit(struct script *s, unsigned proc)
 
 static void make_script(struct script *s, unsigned n, bool traces)
 {
-	*s = (struct script){ .now = 1000 * MS, .traces = traces };
+	*s = (struct script){.now = 1000 * MS, .traces = traces};
 	for (unsigned p = 0; p < PROCS; p++)
 		s->start[p] = 1 + p;
 	for (unsigned i = 0; i < n; i++) {
@@ -203,7 +228,7 @@ struct entry {
 };
 
 struct agent {
-	struct bed bed;           /* its lines; got: records, of which `committed` are in the log */
+	struct bed bed; /* its lines; got: records, of which `committed` are in the log */
 	struct tl_streams *streams;
 	size_t committed;
 	struct entry *log;
@@ -219,7 +244,8 @@ static void agent_ready(void *arg, struct tl_line *line)
 {
 	struct agent *agent = arg;
 
-	if ((line->extents[0].from * 7 + line->stream) % 4 == 0 && line->stage != TL_LINE_HELD && agent->bed.n_held < 256) {
+	if ((line->extents[0].from * 7 + line->stream) % 4 == 0 && line->stage != TL_LINE_HELD &&
+	    agent->bed.n_held < 256) {
 		line->stage = TL_LINE_HELD;
 		agent->bed.held[agent->bed.n_held++] = line;
 		return;
@@ -229,10 +255,12 @@ static void agent_ready(void *arg, struct tl_line *line)
 
 static void agent_start(struct agent *agent)
 {
-	const struct tl_streams_options streams = { .max = 100 };
-	const struct tl_lines_options lines = { .max_line = agent->traces ? 60 : MAX_LINE, .partial_ns = PARTIAL_NS,
-						.multiline = agent->traces ? "auto" : "off",
-						.ready = agent_ready, .arg = agent };
+	const struct tl_streams_options streams = {.max = 100};
+	const struct tl_lines_options lines = {.max_line = agent->traces ? 60 : MAX_LINE,
+					       .partial_ns = PARTIAL_NS,
+					       .multiline = agent->traces ? "auto" : "off",
+					       .ready = agent_ready,
+					       .arg = agent};
 
 	agent->streams = tl_streams_new(&streams);
 	assert_non_null(agent->streams);
@@ -258,7 +286,8 @@ static void log_add(struct agent *agent, const struct tl_frame *frame)
 			assert_non_null(agent->log);
 		}
 		entry = &agent->log[agent->n_log++];
-		*entry = (struct entry){ frame->entries[i].type, frame->entries[i].len, malloc(frame->entries[i].len) };
+		*entry = (struct entry){frame->entries[i].type, frame->entries[i].len,
+					malloc(frame->entries[i].len)};
 		memcpy(entry->data, frame->bytes.data + frame->entries[i].from, entry->len);
 	}
 }
@@ -272,8 +301,8 @@ static void log_clear(struct agent *agent)
 
 static void save(struct agent *agent, struct tl_frame *frame, bool all)
 {
-	const struct tl_state_worker state = { .next_stream = tl_streams_next_number(agent->streams),
-					       .next_line = tl_lines_next_id(agent->bed.lines) };
+	const struct tl_state_worker state = {.next_stream = tl_streams_next_number(agent->streams),
+					      .next_line = tl_lines_next_id(agent->bed.lines)};
 
 	tl_streams_save(agent->streams, frame, all);
 	tl_lines_save(agent->bed.lines, frame, all);
@@ -283,7 +312,7 @@ static void save(struct agent *agent, struct tl_frame *frame, bool all)
 /* Now and then the frame begins a new segment, with a checkpoint in front of it. */
 static void agent_frame(struct agent *agent)
 {
-	struct tl_frame frame = { 0 }, checkpoint = { 0 };
+	struct tl_frame frame = {0}, checkpoint = {0};
 
 	save(agent, &frame, false);
 	if (below(8) == 0) {
@@ -308,7 +337,7 @@ static void agent_kill(struct agent *agent)
 	agent_start(agent);
 	for (size_t i = 0; i < agent->n_log; i++) {
 		const struct entry *entry = &agent->log[i];
-		struct tl_span data = { entry->data, entry->len };
+		struct tl_span data = {entry->data, entry->len};
 		struct tl_state_worker state;
 
 		if (entry->type == TL_STATE_WORKER) {
@@ -349,8 +378,8 @@ static void agent_log(struct agent *agent, const struct op *op)
 
 static void agent_trailing(struct agent *agent, const struct op *op)
 {
-	const struct tl_stream_row row = { .file = { .ino = 500 + op->stream },
-					   .stream = { .lost_bytes = op->event.lost_bytes } };
+	const struct tl_stream_row row = {.file = {.ino = 500 + op->stream},
+					  .stream = {.lost_bytes = op->event.lost_bytes}};
 	struct tl_stream_info *info;
 	uint64_t offset;
 
@@ -381,12 +410,14 @@ static void agent_op(struct agent *agent, const struct op *op)
 }
 
 /* Runs the script; `frame_in` and `kill_in`: one in how many steps, 0 never. */
-static void agent_run(struct agent *agent, const struct script *script, unsigned frame_in, unsigned kill_in)
+static void agent_run(struct agent *agent, const struct script *script, unsigned frame_in,
+		      unsigned kill_in)
 {
 	agent_start(agent);
 	for (unsigned i = 0; i < MODEL_STREAMS; i++) {
-		const struct tl_ev_file file = { .h = { .flags = TL_EVF_STDOUT }, .file = { .ino = 500 + i },
-						 .kind = TL_FILE_PIPE };
+		const struct tl_ev_file file = {.h = {.flags = TL_EVF_STDOUT},
+						.file = {.ino = 500 + i},
+						.kind = TL_FILE_PIPE};
 
 		assert_int_equal(tl_streams_file(agent->streams, &file)->number, i + 1);
 	}
@@ -419,7 +450,8 @@ static int by_place(const void *a, const void *b)
 
 	if (x->stream != y->stream)
 		return x->stream < y->stream ? -1 : 1;
-	return x->extents[0].from < y->extents[0].from ? -1 : x->extents[0].from > y->extents[0].from;
+	return x->extents[0].from < y->extents[0].from ? -1
+						       : x->extents[0].from > y->extents[0].from;
 }
 
 static int model_by_place(const void *a, const void *b)
@@ -433,7 +465,7 @@ static int model_by_place(const void *a, const void *b)
 
 static void run_model(struct model *m, const struct script *script)
 {
-	*m = (struct model){ .max_line = MAX_LINE, .partial_ns = PARTIAL_NS };
+	*m = (struct model){.max_line = MAX_LINE, .partial_ns = PARTIAL_NS};
 	for (size_t i = 0; i < script->n; i++) {
 		const struct op *op = &script->ops[i];
 
@@ -479,7 +511,8 @@ static void assert_tiles(const struct agent *agent)
 			const struct got *got = &agent->bed.got[i];
 
 			for (uint32_t e = 0; got->stream == s + 1 && e < got->n_extents; e++)
-				for (uint64_t o = got->extents[e].from; o < got->extents[e].to; o++, covered++) {
+				for (uint64_t o = got->extents[e].from; o < got->extents[e].to;
+				     o++, covered++) {
 					assert_true(o < size);
 					assert_int_equal(seen[o]++, 0);
 				}
@@ -491,10 +524,10 @@ static void assert_tiles(const struct agent *agent)
 
 static void check_against_model(unsigned seed, unsigned frame_in, unsigned kill_in)
 {
-	struct agent agent = { 0 };
+	struct agent agent = {0};
 	struct script script;
 	struct model *model = calloc(1, sizeof(*model));
-	size_t seen[64] = { 0 };
+	size_t seen[64] = {0};
 
 	srand(seed);
 	make_script(&script, 2000, false);
@@ -509,7 +542,8 @@ static void check_against_model(unsigned seed, unsigned frame_in, unsigned kill_
 	}
 	assert_int_equal(agent.bed.n, model->n_out);
 	/* Neither all of the lines are certain nor none. */
-	assert_true(seen[0] > 50 && seen[TL_LINE_BATCHED] > 50 && seen[TL_LINE_BATCHED | TL_LINE_BUFFERED] > 50);
+	assert_true(seen[0] > 50 && seen[TL_LINE_BATCHED] > 50 &&
+		    seen[TL_LINE_BATCHED | TL_LINE_BUFFERED] > 50);
 	if (kill_in)
 		assert_true(agent.kills > 10);
 	agent_done(&agent);
@@ -544,7 +578,7 @@ static void joined_blocks_survive_kills(void **state)
 {
 	(void)state;
 	for (unsigned seed = 300; seed <= 325; seed++) {
-		struct agent calm = { .traces = true }, killed = { .traces = true };
+		struct agent calm = {.traces = true}, killed = {.traces = true};
 		struct script script;
 		size_t joined = 0;
 
@@ -563,7 +597,8 @@ static void joined_blocks_survive_kills(void **state)
 			assert_int_equal(a->stream, b->stream);
 			assert_int_equal(a->flags, b->flags);
 			assert_int_equal(a->n_extents, b->n_extents);
-			assert_memory_equal(a->extents, b->extents, a->n_extents * sizeof(a->extents[0]));
+			assert_memory_equal(a->extents, b->extents,
+					    a->n_extents * sizeof(a->extents[0]));
 			assert_int_equal(a->len, b->len);
 			assert_memory_equal(a->body, b->body, a->len);
 			joined += (a->flags & TL_LINE_JOINED) != 0;

@@ -45,7 +45,8 @@ static void write_by_line(const char *text)
 	bed_puts(&bed, 1, "next\n");
 }
 
-/* `text` ends in a newline; it is to be one record, whether it comes in one write, line by line, or byte by byte. */
+/* `text` ends in a newline; it is to be one record, whether it comes in one write, line by line, or
+ * byte by byte. */
 static void assert_one_block(const char *text)
 {
 	size_t len = strlen(text) - 1;
@@ -70,7 +71,8 @@ static void assert_one_block(const char *text)
 		for (size_t i = 0; i < bed.n;)
 			if (bed.got[i].stream == 2) {
 				free(bed.got[i].body);
-				memmove(&bed.got[i], &bed.got[i + 1], (--bed.n - i) * sizeof(bed.got[0]));
+				memmove(&bed.got[i], &bed.got[i + 1],
+					(--bed.n - i) * sizeof(bed.got[0]));
 			} else {
 				i++;
 			}
@@ -91,10 +93,12 @@ static void assert_one_block(const char *text)
 static void java_traces_are_one_record(void **state)
 {
 	(void)state;
-	assert_one_block("java.lang.IllegalStateException: no\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)\n");
-	assert_one_block("2026-01-02 03:04:05 ERROR [main] a.B - failed\njava.lang.RuntimeException\n"
-			 "\tat a.B.c(B.java:1)\nCaused by: java.io.IOException: disk\n\tat a.B.e(B.java:9)\n"
-			 "\t... 17 more\n");
+	assert_one_block("java.lang.IllegalStateException: no\n\tat a.B.c(B.java:1)\n\tat "
+			 "a.B.d(B.java:2)\n");
+	assert_one_block(
+		"2026-01-02 03:04:05 ERROR [main] a.B - failed\njava.lang.RuntimeException\n"
+		"\tat a.B.c(B.java:1)\nCaused by: java.io.IOException: disk\n\tat a.B.e(B.java:9)\n"
+		"\t... 17 more\n");
 	assert_one_block("Exception in thread \"main\" a.b.MyException: x\n    at a.B.c(B.java:1)\n"
 			 "\tSuppressed: a.b.Other: y\n\t\tat a.C.f(C.java:3)\n\t\t... 1 more\n"
 			 "Caused by: a.b.Deep: z\n\t... 2 common frames omitted\n");
@@ -104,42 +108,59 @@ static void java_traces_are_one_record(void **state)
 static void python_traces_are_one_record(void **state)
 {
 	(void)state;
-	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\n    ^^^\n"
+	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in "
+			 "<module>\n    f()\n    ^^^\n"
 			 "ValueError: bad\n");
-	assert_one_block("ERROR:root:failed\nTraceback (most recent call last):\n  File \"a.py\", line 1, in f\n"
+	assert_one_block("ERROR:root:failed\nTraceback (most recent call last):\n  File \"a.py\", "
+			 "line 1, in f\n"
 			 "    1/0\nZeroDivisionError: division by zero\n");
-	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 'a'\n\n"
+	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in "
+			 "f\nKeyError: 'a'\n\n"
 			 "During handling of the above exception, another exception occurred:\n\n"
-			 "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\nValueError: b\n");
-	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 'a'\n\n"
+			 "Traceback (most recent call last):\n  File \"a.py\", line 3, in "
+			 "f\nValueError: b\n");
+	assert_one_block("Traceback (most recent call last):\n  File \"a.py\", line 1, in "
+			 "f\nKeyError: 'a'\n\n"
 			 "The above exception was the direct cause of the following exception:\n\n"
-			 "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\nValueError: b\n");
-	assert_one_block("  + Exception Group Traceback (most recent call last):\n  |   File \"a.py\", line 1, in f\n"
-			 "  | ExceptionGroup: two (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n"
+			 "Traceback (most recent call last):\n  File \"a.py\", line 3, in "
+			 "f\nValueError: b\n");
+	assert_one_block("  + Exception Group Traceback (most recent call last):\n  |   File "
+			 "\"a.py\", line 1, in f\n"
+			 "  | ExceptionGroup: two (2 sub-exceptions)\n  +-+---------------- 1 "
+			 "----------------\n"
 			 "    | ValueError: 1\n    +------------------------------------\n");
 }
 
 static void go_panics_are_one_record(void **state)
 {
 	(void)state;
-	assert_one_block("panic: runtime error: invalid memory address or nil pointer dereference\n"
-			 "[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x47a]\n\n"
-			 "goroutine 1 [running]:\nmain.(*T).f(0x0?, {0x1, 0x2})\n\t/src/a.go:12 +0x1d\n"
-			 "created by main.main in goroutine 1\n\t/src/a.go:5 +0x25\nexit status 2\n");
-	assert_one_block("fatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [chan receive]:\n"
-			 "main.main()\n\t/src/a.go:4 +0x28\n\ngoroutine 7 [select]:\nmain.g(...)\n\t/src/a.go:9\n");
-	assert_one_block("goroutine 34 gp=0xc000002380 m=0 mp=0x5 [running]:\nmain.main()\n\t/src/a.go:4 +0x28\n");
+	assert_one_block(
+		"panic: runtime error: invalid memory address or nil pointer dereference\n"
+		"[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x47a]\n\n"
+		"goroutine 1 [running]:\nmain.(*T).f(0x0?, {0x1, 0x2})\n\t/src/a.go:12 +0x1d\n"
+		"created by main.main in goroutine 1\n\t/src/a.go:5 +0x25\nexit status 2\n");
+	assert_one_block("fatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [chan "
+			 "receive]:\n"
+			 "main.main()\n\t/src/a.go:4 +0x28\n\ngoroutine 7 "
+			 "[select]:\nmain.g(...)\n\t/src/a.go:9\n");
+	assert_one_block("goroutine 34 gp=0xc000002380 m=0 mp=0x5 "
+			 "[running]:\nmain.main()\n\t/src/a.go:4 +0x28\n");
 }
 
 static void a_trace_behind_an_ordinary_line_in_its_call_belongs_to_it(void **state)
 {
-	static const char java[] = "10:00 WARN a.B - odd\njava.io.IOException: x\n\tat a.B.c(B.java:1)";
-	static const char class_only[] = "10:00 WARN a.B - odd\na.b.Oddity: x\n\tat a.B.c(B.java:1)";
-	static const char python[] = "WARNING:root:odd\nTraceback (most recent call last):\n  File \"a\", line 1\nE: x";
-	static const char go[] = "2026/01/02 http: panic serving 127.0.0.1: x\ngoroutine 6 [running]:\nmain.f()\n\t/a.go:1 +0x1";
-	static const char message[] = "10:00 WARN odd\na.b.SqlException: no table; statement:\nselect 1\n  from x\n"
-				      "\tat a.B.c(B.java:1)";
-	const char *const texts[] = { java, class_only, python, go, message };
+	static const char java[] =
+		"10:00 WARN a.B - odd\njava.io.IOException: x\n\tat a.B.c(B.java:1)";
+	static const char class_only[] =
+		"10:00 WARN a.B - odd\na.b.Oddity: x\n\tat a.B.c(B.java:1)";
+	static const char python[] =
+		"WARNING:root:odd\nTraceback (most recent call last):\n  File \"a\", line 1\nE: x";
+	static const char go[] = "2026/01/02 http: panic serving 127.0.0.1: x\ngoroutine 6 "
+				 "[running]:\nmain.f()\n\t/a.go:1 +0x1";
+	static const char message[] =
+		"10:00 WARN odd\na.b.SqlException: no table; statement:\nselect 1\n  from x\n"
+		"\tat a.B.c(B.java:1)";
+	const char *const texts[] = {java, class_only, python, go, message};
 
 	(void)state;
 	for (size_t i = 0; i < 5; i++) {
@@ -157,10 +178,22 @@ static void a_trace_behind_an_ordinary_line_in_its_call_belongs_to_it(void **sta
 static void an_ordinary_line_is_handed_out_at_once(void **state)
 {
 	static const char *const texts[] = {
-		"2026-01-02 03:04:05 INFO started\n", "{\"level\":\"ERROR\",\"msg\":\"x\"}\n", "GET /a.Error: 1\n", "\n",
-		"127.0.0.1 - - [x] \"GET / HTTP/1.1\" 200\n", "python: no error\n", "Tracing on\n", "gopher 1\n",
-		"MIRRORED files\n", "www.example.com: up\n", "panicking\n", "level=error msg=x\n", "a.b.c.d: x\n",
-		"Traceback-less\n", "TERRORS\n", "at 5 pm\n",
+		"2026-01-02 03:04:05 INFO started\n",
+		"{\"level\":\"ERROR\",\"msg\":\"x\"}\n",
+		"GET /a.Error: 1\n",
+		"\n",
+		"127.0.0.1 - - [x] \"GET / HTTP/1.1\" 200\n",
+		"python: no error\n",
+		"Tracing on\n",
+		"gopher 1\n",
+		"MIRRORED files\n",
+		"www.example.com: up\n",
+		"panicking\n",
+		"level=error msg=x\n",
+		"a.b.c.d: x\n",
+		"Traceback-less\n",
+		"TERRORS\n",
+		"at 5 pm\n",
 	};
 
 	(void)state;
@@ -251,27 +284,34 @@ static void a_trace_goes_on_over_a_full_buffers_end(void **state)
 	(void)state;
 	memset(data, 'x', sizeof(data));
 	n = sizeof(data) - 60;
-	memcpy(data + n, "\na.b.MyException: no\n\tat a.B.c(B.java:1)\n\tat a.B.dddddddddddddddd", 60);
+	memcpy(data + n, "\na.b.MyException: no\n\tat a.B.c(B.java:1)\n\tat a.B.dddddddddddddddd",
+	       60);
 	bed_write(&bed, 0, 100, 1, data, sizeof(data));
 	bed_puts(&bed, 2, "(B.java:2)\nnext\n");
 	assert_int_equal(bed.n, 3 - 1);
-	assert_non_null(strstr(bed.got[0].body, "x\na.b.MyException: no\n\tat a.B.c(B.java:1)\n\tat a.B."));
+	assert_non_null(
+		strstr(bed.got[0].body, "x\na.b.MyException: no\n\tat a.B.c(B.java:1)\n\tat a.B."));
 	assert_non_null(strstr(bed.got[0].body, "(B.java:2)"));
-	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
+	assert_int_equal(bed.got[0].flags,
+			 TL_LINE_JOINED | TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 	assert_line(&bed, 1, "next", TL_LINE_BATCHED | TL_LINE_BUFFERED);
 }
 
 static void a_trace_in_one_write_is_not_batched(void **state)
 {
 	static const char *const traces[] = {
-		"java.io.IOException: x\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)\nCaused by: a.C: y\n\t... 2 more",
-		"Traceback (most recent call last):\r\n  File \"a.py\", line 1\r\nKeyError: 1\r\n\r\n"
+		"java.io.IOException: x\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)\nCaused by: "
+		"a.C: y\n\t... 2 more",
+		"Traceback (most recent call last):\r\n  File \"a.py\", line 1\r\nKeyError: "
+		"1\r\n\r\n"
 		"During handling of the above exception, another exception occurred:\r\n\r\n"
 		"Traceback (most recent call last):\r\n  File \"a.py\", line 3\r\nValueError: b\r",
-		"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    1/0\nKeyError: 'a'\n\n"
+		"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    "
+		"1/0\nKeyError: 'a'\n\n"
 		"During handling of the above exception, another exception occurred:\n\n"
 		"Traceback (most recent call last):\n  File \"a.py\", line 3, in f\nValueError: b",
-		"2026/01/02 http: panic serving 127.0.0.1: x\ngoroutine 6 [running]:\nmain.f()\n\t/a.go:1 +0x1",
+		"2026/01/02 http: panic serving 127.0.0.1: x\ngoroutine 6 "
+		"[running]:\nmain.f()\n\t/a.go:1 +0x1",
 	};
 	char text[400];
 
@@ -292,7 +332,8 @@ static void a_trace_in_one_write_is_not_batched(void **state)
 	assert_line(&bed, 4, "plain", TL_LINE_BATCHED);
 }
 
-/* print() to sys.stderr writes a frame with its source line at once; and a write may begin in mid-line. */
+/* print() to sys.stderr writes a frame with its source line at once; and a write may begin in
+ * mid-line. */
 static void lines_that_continue_the_waiting_trace_in_one_write_are_not_batched(void **state)
 {
 	(void)state;
@@ -326,8 +367,10 @@ static void put_chunks(const char *text, size_t cut)
 
 static void a_trace_in_chunks_is_not_batched_and_two_records_in_chunks_are(void **state)
 {
-	static const char trace[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    1/0\nE: x\n";
-	static const char two[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nE: x\nplain text\n";
+	static const char trace[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, "
+				    "in f\n    1/0\nE: x\n";
+	static const char two[] = "Traceback (most recent call last):\n  File \"a.py\", line 1, in "
+				  "f\nE: x\nplain text\n";
 	static const char plain[] = "plain text\n[2] plain text\n";
 
 	(void)state;
@@ -384,14 +427,17 @@ static void a_line_without_newline_at_exit_still_belongs_to_its_trace(void **sta
 	bed_puts(&bed, 1, "ValueError: cut");
 	tl_lines_exit(bed.lines, 100, 100000);
 	assert_int_equal(bed.n, 1);
-	assert_line(&bed, 0, "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: cut",
+	assert_line(&bed, 0,
+		    "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: cut",
 		    TL_LINE_JOINED | TL_LINE_PARTIAL);
 }
 
 static void a_blank_line_after_a_trace_in_its_call_stays_alone(void **state)
 {
 	(void)state;
-	bed_puts(&bed, 1, "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: x\n\nnext\n");
+	bed_puts(&bed, 1,
+		 "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: "
+		 "x\n\nnext\n");
 	assert_int_equal(bed.n, 3);
 	assert_int_equal(bed.got[0].flags, TL_LINE_JOINED | TL_LINE_BATCHED);
 	assert_line(&bed, 1, "", TL_LINE_BATCHED);
@@ -415,7 +461,8 @@ static void a_block_past_the_limit_is_split_and_goes_on(void **state)
 	assert_int_equal(bed.n, 4);
 	for (size_t i = 0; i < bed.n; i++) {
 		assert_true(bed.got[i].len <= 100);
-		assert_int_equal(bed.got[i].flags, TL_LINE_JOINED | (i + 1 < bed.n ? TL_LINE_SPLIT : 0));
+		assert_int_equal(bed.got[i].flags,
+				 TL_LINE_JOINED | (i + 1 < bed.n ? TL_LINE_SPLIT : 0));
 		bytes += bed.got[i].extents[0].to - bed.got[i].extents[0].from;
 	}
 	assert_int_equal(bytes, bed.offset[0]);
@@ -423,7 +470,7 @@ static void a_block_past_the_limit_is_split_and_goes_on(void **state)
 
 static void a_custom_rule_begins_records_by_its_regex(void **state)
 {
-	static const char *const rules[] = { "stamp=^\\d{4}-\\d\\d-\\d\\d " };
+	static const char *const rules[] = {"stamp=^\\d{4}-\\d\\d-\\d\\d "};
 
 	(void)state;
 	bed_done(&bed);
@@ -439,7 +486,7 @@ static void a_custom_rule_begins_records_by_its_regex(void **state)
 
 static void only_the_rules_that_are_named_join(void **state)
 {
-	static const char *const rules[] = { "mine=^>" };
+	static const char *const rules[] = {"mine=^>"};
 
 	(void)state;
 	bed_done(&bed);
@@ -454,9 +501,9 @@ static void only_the_rules_that_are_named_join(void **state)
 
 static void a_rule_that_is_wrong_is_refused_by_name(void **state)
 {
-	static const char *const broken[] = { "mine=^[a" }, *const nameless[] = { "^a" };
+	static const char *const broken[] = {"mine=^[a"}, *const nameless[] = {"^a"};
 	struct tl_multiline *multiline;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	(void)state;
 	assert_int_equal(tl_multiline_new("jva", NULL, 0, &multiline, &error), -EINVAL);
@@ -469,7 +516,7 @@ static void a_rule_that_is_wrong_is_refused_by_name(void **state)
 
 static void a_regex_that_never_ends_is_cut_off(void **state)
 {
-	static const char *const rules[] = { "slow=^(a+)+$" };
+	static const char *const rules[] = {"slow=^(a+)+$"};
 	char line[3000];
 
 	(void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Real Go executables, built here by every Go toolchain found: static, cgo, position-independent, stripped. */
+/* Real Go executables, built here by every Go toolchain found: static, cgo, position-independent,
+ * stripped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,27 +20,30 @@
 
 static char dir[] = "/tmp/tapline-go.XXXXXX";
 
-static const char source[] = "package main\n"
-			     "/*\n#include <errno.h>\nstatic __thread int block[32];\n"
-			     "static int f(int x) { block[x & 31]++; return errno + block[x & 31]; }\n*/\n"
-			     "import \"C\"\nimport \"fmt\"\nfunc main() { fmt.Println(C.f(3)) }\n";
+static const char source[] =
+	"package main\n"
+	"/*\n#include <errno.h>\nstatic __thread int block[32];\n"
+	"static int f(int x) { block[x & 31]++; return errno + block[x & 31]; }\n*/\n"
+	"import \"C\"\nimport \"fmt\"\nfunc main() { fmt.Println(C.f(3)) }\n";
 static const char pure[] = "package main\nimport \"fmt\"\nfunc main() { fmt.Println(1) }\n";
 
 static const struct {
 	const char *name, *file, *cgo, *flags;
 } builds[] = {
-	{ "static", "pure.go", "0", "" },
-	{ "static-stripped", "pure.go", "0", "-ldflags='-s -w'" },
-	{ "pie", "pure.go", "0", "-buildmode=pie" },
-	{ "cgo", "cgo.go", "1", "" },
-	{ "cgo-stripped", "cgo.go", "1", "-ldflags='-s -w'" },
-	{ "cgo-pie", "cgo.go", "1", "-buildmode=pie" },
-	{ "cgo-pie-stripped", "cgo.go", "1", "-buildmode=pie -ldflags='-s -w'" },
-	{ "cgo-static", "cgo.go", "1", "-ldflags='-linkmode=external -extldflags=-static'" },
-	{ "cgo-static-stripped", "cgo.go", "1", "-ldflags='-s -w -linkmode=external -extldflags=-static'" },
+	{"static", "pure.go", "0", ""},
+	{"static-stripped", "pure.go", "0", "-ldflags='-s -w'"},
+	{"pie", "pure.go", "0", "-buildmode=pie"},
+	{"cgo", "cgo.go", "1", ""},
+	{"cgo-stripped", "cgo.go", "1", "-ldflags='-s -w'"},
+	{"cgo-pie", "cgo.go", "1", "-buildmode=pie"},
+	{"cgo-pie-stripped", "cgo.go", "1", "-buildmode=pie -ldflags='-s -w'"},
+	{"cgo-static", "cgo.go", "1", "-ldflags='-linkmode=external -extldflags=-static'"},
+	{"cgo-static-stripped", "cgo.go", "1",
+	 "-ldflags='-s -w -linkmode=external -extldflags=-static'"},
 };
 
-static const char *const toolchains[] = { "/usr/lib/go-1.19/bin/go", "/usr/local/go/bin/go", "/usr/bin/go" };
+static const char *const toolchains[] = {"/usr/lib/go-1.19/bin/go", "/usr/local/go/bin/go",
+					 "/usr/bin/go"};
 
 static void write_file(const char *name, const char *text)
 {
@@ -56,7 +60,8 @@ static bool build(const char *go, size_t i)
 
 	snprintf(command, sizeof(command),
 		 "cd %s && env -u GOROOT GO111MODULE=off GOTOOLCHAIN=local "
-		 "GOCACHE=${TAPLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapline}/go-build CGO_ENABLED=%s %s build %s -o %s %s "
+		 "GOCACHE=${TAPLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapline}/go-build "
+		 "CGO_ENABLED=%s %s build %s -o %s %s "
 		 ">build.log 2>&1",
 		 dir, builds[i].cgo, go, builds[i].flags, builds[i].name, builds[i].file);
 	return system(command) == 0;
@@ -76,11 +81,12 @@ static int detect(const char *name, struct tl_runtime_unit *ret, struct tl_error
 	return tl_runtime_detect(fd, ret, error) != NULL;
 }
 
-/* Builds of one toolchain agree: those with DWARF and symbols are the truth for the stripped ones. */
+/* Builds of one toolchain agree: those with DWARF and symbols are the truth for the stripped ones.
+ */
 static void check_toolchain(const char *go)
 {
 	struct tl_runtime_unit unit[ARRAY_SIZE(builds)];
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	bool built[ARRAY_SIZE(builds)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(builds); i++) {
@@ -129,10 +135,11 @@ static void a_c_program_is_no_go(void **state)
 	assert_false(detect("/dev/null", &unit, &error));
 }
 
-/* An executable cut at many places, and with bytes changed in its headers: an answer or a refusal, never a crash. */
+/* An executable cut at many places, and with bytes changed in its headers: an answer or a refusal,
+ * never a crash. */
 static void damaged_executables_do_no_harm(void **state)
 {
-	_cleanup_(tl_buf_done) struct tl_buf file = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf file = {0};
 	struct tl_runtime_unit unit;
 	struct tl_error error;
 	char path[256];
@@ -146,7 +153,9 @@ static void damaged_executables_do_no_harm(void **state)
 	for (size_t i = 0; i < 60; i++) {
 		size_t keep = file.len * i / 60 + i % 7;
 
-		assert_int_equal(tl_file_replace("/tmp/tapline-go-cut", (struct tl_span){ file.data, keep }, false, &error), 0);
+		assert_int_equal(tl_file_replace("/tmp/tapline-go-cut",
+						 (struct tl_span){file.data, keep}, false, &error),
+				 0);
 		(void)detect("/tmp/tapline-go-cut", &unit, &error);
 	}
 	for (size_t i = 0; i < 100; i++) {
@@ -157,7 +166,9 @@ static void damaged_executables_do_no_harm(void **state)
 			seed = seed * 6364136223846793005u + 1442695040888963407u;
 			file.data[(seed >> 33) % sizeof(before)] = (char)(seed >> 20);
 		}
-		assert_int_equal(tl_file_replace("/tmp/tapline-go-cut", tl_buf_span(&file), false, &error), 0);
+		assert_int_equal(
+			tl_file_replace("/tmp/tapline-go-cut", tl_buf_span(&file), false, &error),
+			0);
 		(void)detect("/tmp/tapline-go-cut", &unit, &error);
 		memcpy(file.data, before, sizeof(before));
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames: what lines put into them, and what they make of them after a restart. test_lines_kills.c does it at random. */
+/* Frames: what lines put into them, and what they make of them after a restart. test_lines_kills.c
+ * does it at random. */
 #include "tests/unit/lines_fixture.h"
 #include "tests/unit/log_fixture.h"
 
@@ -18,7 +19,7 @@ static size_t count_type(const struct tl_frame *frame, uint16_t type, size_t *re
 
 static void a_line_within_one_frame_is_never_saved_and_bytes_only_once(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	const size_t head = sizeof(struct tl_state_line) + sizeof(struct tl_extent);
 	struct bed bed;
 	size_t bytes;
@@ -53,7 +54,8 @@ static void a_line_within_one_frame_is_never_saved_and_bytes_only_once(void **st
 }
 
 /* A new life that knows what is in `frame`. */
-static void restart(struct bed *bed, const struct tl_frame *frame, const struct tl_lines_options *options)
+static void restart(struct bed *bed, const struct tl_frame *frame,
+		    const struct tl_lines_options *options)
 {
 	tl_lines_free(bed->lines);
 	bed->hold = false;
@@ -61,14 +63,15 @@ static void restart(struct bed *bed, const struct tl_frame *frame, const struct 
 	bed_open(bed, options);
 	for (size_t i = 0; i < frame->n; i++)
 		assert_int_equal(tl_lines_recover(bed->lines, frame->entries[i].type,
-						  (struct tl_span){ frame->bytes.data + frame->entries[i].from,
-								    frame->entries[i].len }),
+						  (struct tl_span){frame->bytes.data +
+									   frame->entries[i].from,
+								   frame->entries[i].len}),
 				 0);
 }
 
 static void held_lines_are_given_again_by_resume(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_lines_options options;
 	struct bed bed;
 
@@ -105,7 +108,7 @@ static void save_all(struct bed *bed, struct tl_frame *frame, bool all)
 
 static void a_mixed_process_is_mixed_after_a_restart_until_it_ends(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_lines_options options;
 	struct tl_lines_usage usage;
 	struct bed bed;
@@ -140,7 +143,7 @@ static void a_mixed_process_is_mixed_after_a_restart_until_it_ends(void **state)
 
 static void the_rest_of_a_split_line_begins_no_block_after_a_restart(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_lines_options options;
 	struct bed bed;
 
@@ -160,10 +163,11 @@ static void the_rest_of_a_split_line_begins_no_block_after_a_restart(void **stat
 	bed_done(&bed);
 }
 
-/* A frame that was not written yet may be told of a line that ended before the checkpoint in front of it. */
+/* A frame that was not written yet may be told of a line that ended before the checkpoint in front
+ * of it. */
 static void the_end_of_an_unknown_line_removes_its_bytes(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_lines_options options;
 	struct tl_lines_usage usage;
 	struct bed bed;
@@ -190,7 +194,7 @@ static void the_end_of_an_unknown_line_removes_its_bytes(void **state)
 
 static void a_damaged_entry_is_refused(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_state_line line;
 	struct bed bed, other;
 
@@ -200,13 +204,18 @@ static void a_damaged_entry_is_refused(void **state)
 	bed_puts(&bed, 1, "open");
 	tl_lines_save(bed.lines, &frame, false);
 	for (size_t len = 0; len < frame.entries[0].len; len++)
-		assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE, (struct tl_span){ frame.bytes.data, len }), -EBADMSG);
+		assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE,
+						  (struct tl_span){frame.bytes.data, len}),
+				 -EBADMSG);
 	memcpy(&line, frame.bytes.data, sizeof(line));
 	line.n_extents = TL_EXTENTS_MAX + 1;
 	memcpy(frame.bytes.data, &line, sizeof(line));
-	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE, tl_buf_span(&frame.bytes)), -EBADMSG);
-	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE_END, TL_SPAN_LIT("short")), -EBADMSG);
-	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_WORKER, TL_SPAN_LIT("12345678")), -EBADMSG);
+	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE, tl_buf_span(&frame.bytes)),
+			 -EBADMSG);
+	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_LINE_END, TL_SPAN_LIT("short")),
+			 -EBADMSG);
+	assert_int_equal(tl_lines_recover(other.lines, TL_STATE_WORKER, TL_SPAN_LIT("12345678")),
+			 -EBADMSG);
 	tl_frame_done(&frame);
 	bed_done(&bed);
 	bed_done(&other);
@@ -214,7 +223,7 @@ static void a_damaged_entry_is_refused(void **state)
 
 static void a_frame_keeps_its_entries_in_order(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 
 	(void)state;
 	for (unsigned i = 0; i < 1000; i++) {
@@ -226,7 +235,8 @@ static void a_frame_keeps_its_entries_in_order(void **state)
 	for (unsigned i = 1; i < 1000; i++) {
 		assert_int_equal(frame.entries[i].type, i);
 		assert_int_equal(frame.entries[i].len, i % 3);
-		assert_int_equal(frame.entries[i].from, frame.entries[i - 1].from + frame.entries[i - 1].len);
+		assert_int_equal(frame.entries[i].from,
+				 frame.entries[i - 1].from + frame.entries[i - 1].len);
 	}
 	tl_frame_clear(&frame);
 	assert_int_equal(frame.n, 0);
@@ -235,7 +245,7 @@ static void a_frame_keeps_its_entries_in_order(void **state)
 
 static void a_frame_without_memory_is_not_appended(void **state)
 {
-	struct tl_frame frame = { .bytes = { .max = 10 } };
+	struct tl_frame frame = {.bytes = {.max = 10}};
 
 	(void)state;
 	tl_frame_add(&frame, 1, "12345678", 8);
@@ -259,7 +269,7 @@ static int collect(void *arg, const struct tl_log_entry *entry)
 static void a_frame_comes_back_from_its_log_entry_by_entry(void **state)
 {
 	struct fixture *f = *state;
-	struct tl_frame frame = { 0 }, back = { 0 };
+	struct tl_frame frame = {0}, back = {0};
 
 	tl_frame_add(&frame, TL_STATE_LINE_END, "12345678", 8);
 	tl_frame_add(&frame, TL_STATE_STREAM_END, "", 0);
@@ -284,7 +294,8 @@ static void a_frame_comes_back_from_its_log_entry_by_entry(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_frame_comes_back_from_its_log_entry_by_entry, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_frame_comes_back_from_its_log_entry_by_entry,
+						setup, teardown),
 		cmocka_unit_test(a_frame_keeps_its_entries_in_order),
 		cmocka_unit_test(a_frame_without_memory_is_not_appended),
 		cmocka_unit_test(a_line_within_one_frame_is_never_saved_and_bytes_only_once),

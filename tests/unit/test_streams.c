@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams: which files are logs, and offsets in ring order with holes where the kernel refused bytes. */
+/* Streams: which files are logs, and offsets in ring order with holes where the kernel refused
+ * bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,8 @@ static int decide(void *arg, const struct tl_file_id *file, enum tl_verdict what
 
 static int setup(void **state)
 {
-	const struct tl_streams_options options = { .max = 8, .pipe_reader = pipe_reader, .decide = decide };
+	const struct tl_streams_options options = {
+		.max = 8, .pipe_reader = pipe_reader, .decide = decide};
 
 	(void)state;
 	reader = decided = decide_error = 0;
@@ -53,7 +55,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct tl_stream_info *see(uint64_t ino, enum tl_file_kind kind, uint8_t flags, uint32_t f_flags, const char *path)
+static struct tl_stream_info *see(uint64_t ino, enum tl_file_kind kind, uint8_t flags,
+				  uint32_t f_flags, const char *path)
 {
 	static struct {
 		struct tl_ev_file file;
@@ -62,8 +65,9 @@ static struct tl_stream_info *see(uint64_t ino, enum tl_file_kind kind, uint8_t 
 	size_t len = strlen(path);
 
 	memset(&event, 0, sizeof(event));
-	event.file.h = (struct tl_event){ .type = TL_EV_FILE, .flags = flags, .len = (uint32_t)len, .tgid = 100 };
-	event.file.file = (struct tl_file_id){ .ino = ino, .dev = 1 };
+	event.file.h = (struct tl_event){
+		.type = TL_EV_FILE, .flags = flags, .len = (uint32_t)len, .tgid = 100};
+	event.file.file = (struct tl_file_id){.ino = ino, .dev = 1};
 	event.file.kind = kind;
 	event.file.f_flags = f_flags;
 	event.file.path_len = (uint32_t)len;
@@ -76,10 +80,13 @@ static struct tl_stream_info *see_pipe(uint64_t ino)
 	return see(ino, TL_FILE_PIPE, TL_EVF_STDOUT, O_WRONLY, "");
 }
 
-static struct tl_stream_info *bytes(uint64_t ino, uint32_t len, uint64_t lost, uint64_t *ret_offset, uint64_t *ret_hole)
+static struct tl_stream_info *bytes(uint64_t ino, uint32_t len, uint64_t lost, uint64_t *ret_offset,
+				    uint64_t *ret_hole)
 {
-	const struct tl_ev_log event = { .h = { .len = len, .tgid = 101, .time_ns = 55, .flags = TL_EVF_UNDECIDED },
-					 .file = { .ino = ino, .dev = 1 }, .lost_bytes = lost };
+	const struct tl_ev_log event = {
+		.h = {.len = len, .tgid = 101, .time_ns = 55, .flags = TL_EVF_UNDECIDED},
+		.file = {.ino = ino, .dev = 1},
+		.lost_bytes = lost};
 
 	return tl_streams_bytes(streams, &event, ret_offset, ret_hole);
 }
@@ -103,25 +110,27 @@ static void files_behind_stdout_are_logs_by_kind_and_mode(void **state)
 		int reader;
 		enum tl_verdict want;
 	} cases[] = {
-		{ TL_FILE_PIPE, TL_EVF_STDOUT, O_WRONLY, "", 0, TL_VERDICT_LOG },
-		{ TL_FILE_PIPE, TL_EVF_STDERR, O_WRONLY, "", -ESRCH, TL_VERDICT_LOG },
-		{ TL_FILE_PIPE, TL_EVF_STDOUT, O_WRONLY, "", 1, TL_VERDICT_IGNORE },
-		{ TL_FILE_PIPE, 0, O_WRONLY, "", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_TTY, TL_EVF_STDOUT, O_RDWR, "/dev/pts/1", 0, TL_VERDICT_LOG },
-		{ TL_FILE_TTY, 0, O_RDWR, "/dev/pts/1", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/out", 0, TL_VERDICT_LOG },
-		{ TL_FILE_REGULAR, TL_EVF_STDERR, O_RDWR | O_APPEND, "/srv/out", 0, TL_VERDICT_LOG },
-		{ TL_FILE_REGULAR, TL_EVF_STDOUT, O_RDWR, "/srv/data.db", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_REGULAR, 0, O_WRONLY, "/srv/data.db", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_REGULAR, 0, O_RDWR, "/srv/app/x.log", 0, TL_VERDICT_LOG },
-		{ TL_FILE_REGULAR, 0, O_WRONLY, "/var/log/nginx/access", 0, TL_VERDICT_LOG },
-		{ TL_FILE_REGULAR, 0, O_WRONLY, "/var/log/wtmp", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_REGULAR, 0, O_RDWR, "/var/log/journal/abc/system.journal", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_UNIX, TL_EVF_STDOUT, O_RDWR, "/run/systemd/journal/stdout", 0, TL_VERDICT_LOG },
-		{ TL_FILE_UNIX, 0, O_RDWR, "/run/systemd/journal/socket", 0, TL_VERDICT_LOG },
-		{ TL_FILE_UNIX, 0, O_RDWR, "/dev/log", 0, TL_VERDICT_LOG },
-		{ TL_FILE_UNIX, TL_EVF_STDOUT, O_RDWR, "/run/mysqld.sock", 0, TL_VERDICT_IGNORE },
-		{ TL_FILE_OTHER, TL_EVF_STDOUT, O_WRONLY, "/dev/null", 0, TL_VERDICT_IGNORE },
+		{TL_FILE_PIPE, TL_EVF_STDOUT, O_WRONLY, "", 0, TL_VERDICT_LOG},
+		{TL_FILE_PIPE, TL_EVF_STDERR, O_WRONLY, "", -ESRCH, TL_VERDICT_LOG},
+		{TL_FILE_PIPE, TL_EVF_STDOUT, O_WRONLY, "", 1, TL_VERDICT_IGNORE},
+		{TL_FILE_PIPE, 0, O_WRONLY, "", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_TTY, TL_EVF_STDOUT, O_RDWR, "/dev/pts/1", 0, TL_VERDICT_LOG},
+		{TL_FILE_TTY, 0, O_RDWR, "/dev/pts/1", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/out", 0, TL_VERDICT_LOG},
+		{TL_FILE_REGULAR, TL_EVF_STDERR, O_RDWR | O_APPEND, "/srv/out", 0, TL_VERDICT_LOG},
+		{TL_FILE_REGULAR, TL_EVF_STDOUT, O_RDWR, "/srv/data.db", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_REGULAR, 0, O_WRONLY, "/srv/data.db", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_REGULAR, 0, O_RDWR, "/srv/app/x.log", 0, TL_VERDICT_LOG},
+		{TL_FILE_REGULAR, 0, O_WRONLY, "/var/log/nginx/access", 0, TL_VERDICT_LOG},
+		{TL_FILE_REGULAR, 0, O_WRONLY, "/var/log/wtmp", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_REGULAR, 0, O_RDWR, "/var/log/journal/abc/system.journal", 0,
+		 TL_VERDICT_IGNORE},
+		{TL_FILE_UNIX, TL_EVF_STDOUT, O_RDWR, "/run/systemd/journal/stdout", 0,
+		 TL_VERDICT_LOG},
+		{TL_FILE_UNIX, 0, O_RDWR, "/run/systemd/journal/socket", 0, TL_VERDICT_LOG},
+		{TL_FILE_UNIX, 0, O_RDWR, "/dev/log", 0, TL_VERDICT_LOG},
+		{TL_FILE_UNIX, TL_EVF_STDOUT, O_RDWR, "/run/mysqld.sock", 0, TL_VERDICT_IGNORE},
+		{TL_FILE_OTHER, TL_EVF_STDOUT, O_WRONLY, "/dev/null", 0, TL_VERDICT_IGNORE},
 	};
 
 	(void)state;
@@ -142,15 +151,17 @@ static void files_behind_stdout_are_logs_by_kind_and_mode(void **state)
 static void named_paths_replace_the_default_ones(void **state)
 {
 	char glob[] = "/srv/**/trace";
-	const char *const paths[] = { glob };
-	const struct tl_streams_options options = { .max = 8, .paths = paths, .n_paths = 1 };
+	const char *const paths[] = {glob};
+	const struct tl_streams_options options = {.max = 8, .paths = paths, .n_paths = 1};
 
 	(void)state;
 	tl_streams_free(streams);
 	streams = tl_streams_new(&options);
 	glob[1] = 'X';
-	assert_int_equal(see(1, TL_FILE_REGULAR, 0, O_WRONLY, "/srv/a/b/trace")->verdict, TL_VERDICT_LOG);
-	assert_int_equal(see(2, TL_FILE_REGULAR, 0, O_WRONLY, "/srv/a.log")->verdict, TL_VERDICT_IGNORE);
+	assert_int_equal(see(1, TL_FILE_REGULAR, 0, O_WRONLY, "/srv/a/b/trace")->verdict,
+			 TL_VERDICT_LOG);
+	assert_int_equal(see(2, TL_FILE_REGULAR, 0, O_WRONLY, "/srv/a.log")->verdict,
+			 TL_VERDICT_IGNORE);
 }
 
 static void offsets_grow_by_bytes_and_by_what_was_refused(void **state)
@@ -190,7 +201,7 @@ static void a_counter_that_began_anew_is_noticed_after_a_file_event(void **state
 
 static void trailing_loss_is_a_hole_once(void **state)
 {
-	struct tl_stream_row row = { .file = { .ino = 7, .dev = 1 }, .stream = { .lost_bytes = 30 } };
+	struct tl_stream_row row = {.file = {.ino = 7, .dev = 1}, .stream = {.lost_bytes = 30}};
 	struct tl_stream_info *info;
 	uint64_t offset;
 
@@ -240,7 +251,8 @@ static void an_identity_used_again_gets_a_new_number(void **state)
 	(void)state;
 	first = see(7, TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/a");
 	assert_bytes(7, 10, 0, 0, 0);
-	assert_int_equal(see(7, TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/a")->number, first->number);
+	assert_int_equal(see(7, TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/a")->number,
+			 first->number);
 	second = see(7, TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/b");
 	assert_int_equal(second->number, 2);
 	assert_bytes(7, 10, 0, 0, 0);
@@ -288,14 +300,15 @@ static void recover(const struct tl_frame *frame)
 {
 	for (size_t i = 0; i < frame->n; i++)
 		assert_int_equal(tl_streams_recover(streams, frame->entries[i].type,
-						    (struct tl_span){ frame->bytes.data + frame->entries[i].from,
-								      frame->entries[i].len }),
+						    (struct tl_span){frame->bytes.data +
+									     frame->entries[i].from,
+								     frame->entries[i].len}),
 				 0);
 }
 
 static void streams_come_back_as_they_were(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	struct tl_stream_info *info;
 
 	(void)state;
@@ -339,7 +352,7 @@ static void streams_come_back_as_they_were(void **state)
 
 static void an_identity_moved_within_one_frame_comes_back_at_its_new_number(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 	uint64_t offset, hole;
 
 	(void)state;
@@ -359,7 +372,7 @@ static void an_identity_moved_within_one_frame_comes_back_at_its_new_number(void
 
 static void a_damaged_entry_is_refused(void **state)
 {
-	struct tl_frame frame = { 0 };
+	struct tl_frame frame = {0};
 
 	(void)state;
 	see(7, TL_FILE_REGULAR, TL_EVF_STDOUT, O_WRONLY, "/srv/a");
@@ -367,8 +380,11 @@ static void a_damaged_entry_is_refused(void **state)
 	teardown(NULL);
 	setup(NULL);
 	for (size_t len = 0; len < frame.bytes.len; len++)
-		assert_int_equal(tl_streams_recover(streams, TL_STATE_STREAM, (struct tl_span){ frame.bytes.data, len }), -EBADMSG);
-	assert_int_equal(tl_streams_recover(streams, TL_STATE_STREAM_END, TL_SPAN_LIT("abc")), -EBADMSG);
+		assert_int_equal(tl_streams_recover(streams, TL_STATE_STREAM,
+						    (struct tl_span){frame.bytes.data, len}),
+				 -EBADMSG);
+	assert_int_equal(tl_streams_recover(streams, TL_STATE_STREAM_END, TL_SPAN_LIT("abc")),
+			 -EBADMSG);
 	tl_frame_done(&frame);
 }
 

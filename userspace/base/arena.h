@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_arena: memory for one record or batch, released all at once. Pointers stay valid until tl_arena_reset. */
+/* tl_arena: memory for one record or batch, released all at once. Pointers stay valid until
+ * tl_arena_reset. */
 #ifndef TL_BASE_ARENA_H
 #define TL_BASE_ARENA_H
 
@@ -9,8 +10,8 @@ struct tl_arena_block;
 
 struct tl_arena {
 	struct tl_arena_block *blocks; /* owned; newest first */
-	size_t used;                   /* bytes handed out since the last reset */
-	size_t max;                    /* hands out no more than this between resets; 0 means 64 MiB */
+	size_t used;		       /* bytes handed out since the last reset */
+	size_t max; /* hands out no more than this between resets; 0 means 64 MiB */
 };
 
 /* Returns `size` bytes aligned to 16, or NULL past max or out of memory. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clocks and how times are written. All times are nanoseconds in uint64_t; "wall" is since 1970 UTC. */
+/* Clocks and how times are written. All times are nanoseconds in uint64_t; "wall" is since 1970
+ * UTC. */
 #ifndef TL_BASE_CLOCK_H
 #define TL_BASE_CLOCK_H
 
@@ -12,7 +13,8 @@
 uint64_t tl_wall_ns(void);
 uint64_t tl_mono_ns(void); /* CLOCK_MONOTONIC, the clock of BPF events */
 
-/* What to add to a monotonic time to get the wall time, sampled now as the best of a few readings. */
+/* What to add to a monotonic time to get the wall time, sampled now as the best of a few readings.
+ */
 int64_t tl_mono_to_wall_offset(void);
 
 #define TL_TIME_LEN 30 /* "2026-11-23T01:00:00.123456789Z" without NUL */

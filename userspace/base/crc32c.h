@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), by SSE4.2 or ARM instructions where the CPU has them. */
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), by SSE4.2 or ARM instructions where the CPU has
+ * them. */
 #ifndef TL_BASE_CRC32C_H
 #define TL_BASE_CRC32C_H
 

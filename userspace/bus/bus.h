@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* struct tl_bus: where stages and sinks take messages from and put them, without knowing whether it is Kafka (bus/kafka.c) or
- * the local log (bus/local.c). A consumer commits inputs together with its outputs: one transaction a batch. One thread per
- * bus. */
+/* struct tl_bus: where stages and sinks take messages from and put them, without knowing whether it
+ * is Kafka (bus/kafka.c) or the local log (bus/local.c). A consumer commits inputs together with
+ * its outputs: one transaction a batch. One thread per bus. */
 #ifndef TL_BUS_BUS_H
 #define TL_BUS_BUS_H
 
@@ -9,10 +9,21 @@
 #include "userspace/base/conf.h"
 #include "userspace/base/err.h"
 
-enum tl_topic { TL_TOPIC_RAW, TL_TOPIC_HTTP, TL_TOPIC_LOGS, TL_TOPIC_METRICS, TL_TOPIC_DLQ, TL_TOPIC_MARKS, TL_TOPICS };
+enum tl_topic {
+	TL_TOPIC_RAW,
+	TL_TOPIC_HTTP,
+	TL_TOPIC_LOGS,
+	TL_TOPIC_METRICS,
+	TL_TOPIC_DLQ,
+	TL_TOPIC_MARKS,
+	TL_TOPICS
+};
 
 /* "tapline.raw" and so on, with the prefix that the configuration gives (default "tapline."). */
-#define TL_TOPIC_NAMES { "raw", "http", "logs", "metrics", "dlq", "marks" }
+#define TL_TOPIC_NAMES                                                                             \
+	{                                                                                          \
+		"raw", "http", "logs", "metrics", "dlq", "marks"                                   \
+	}
 
 struct tl_header {
 	struct tl_span key, value;
@@ -21,27 +32,29 @@ struct tl_header {
 #define TL_HEADERS_MAX 16
 
 struct tl_message {
-	int topic;                    /* enum tl_topic */
-	int32_t partition;            /* local: 0; produce: -1 = by key (murmur2) */
-	int64_t offset;               /* of an input */
-	struct tl_span key, value;    /* borrowed: inputs until the next poll, outputs during the call */
+	int topic;	   /* enum tl_topic */
+	int32_t partition; /* local: 0; produce: -1 = by key (murmur2) */
+	int64_t offset;	   /* of an input */
+	struct tl_span key,
+		value; /* borrowed: inputs until the next poll, outputs during the call */
 	struct tl_header headers[TL_HEADERS_MAX];
 	uint32_t n_headers;
-	uint64_t timestamp_ns;        /* wall */
-	/* Where the agent's local log had it: recognises a resend (`tapline-position` header, or the log itself). */
+	uint64_t timestamp_ns; /* wall */
+	/* Where the agent's local log had it: recognises a resend (`tapline-position` header, or
+	 * the log itself). */
 	uint64_t log_id, log_position; /* 0: unknown */
 };
 
 struct tl_partition {
 	int topic;
 	int32_t partition;
-	int64_t offset;               /* next to be read */
+	int64_t offset; /* next to be read */
 };
 
 /* Told within tl_bus_poll. */
 struct tl_bus_listener {
-	/* These partitions are ours from now on. The listener may set each offset (>= 0) to begin there instead of at the
-	 * committed one (a sink whose store keeps the offsets). */
+	/* These partitions are ours from now on. The listener may set each offset (>= 0) to begin
+	 * there instead of at the committed one (a sink whose store keeps the offsets). */
 	void (*assigned)(void *arg, struct tl_partition *partitions, size_t n);
 	/* These are no longer ours; what is uncommitted was aborted. */
 	void (*revoked)(void *arg, const struct tl_partition *partitions, size_t n);
@@ -53,23 +66,28 @@ struct tl_bus;
 struct tl_bus_ops {
 	const char *name;
 
-	/* Begins to consume `topics`. A new group starts at the earliest message; an offset that retention has passed is an
-	 * error (-ERANGE, names the gap) unless the bus was opened with accept_gap. */
-	int (*subscribe)(struct tl_bus *bus, const int *topics, size_t n, const struct tl_bus_listener *listener,
-			 struct tl_error *error);
+	/* Begins to consume `topics`. A new group starts at the earliest message; an offset that
+	 * retention has passed is an error (-ERANGE, names the gap) unless the bus was opened with
+	 * accept_gap. */
+	int (*subscribe)(struct tl_bus *bus, const int *topics, size_t n,
+			 const struct tl_bus_listener *listener, struct tl_error *error);
 
-	/* Takes up to `max` messages, waiting at most `timeout_ms` for the first. Messages of one partition are in order. Returns
-	 * their number, 0 none, negative errno: -EAGAIN try again (the transaction was aborted and the inputs rewound, see
-	 * abort), -ENODATA the local writer is done and all was read, others are final. */
-	int (*poll)(struct tl_bus *bus, struct tl_message *messages, size_t max, unsigned timeout_ms,
-		    struct tl_error *error);
+	/* Takes up to `max` messages, waiting at most `timeout_ms` for the first. Messages of one
+	 * partition are in order. Returns their number, 0 none, negative errno: -EAGAIN try again
+	 * (the transaction was aborted and the inputs rewound, see abort), -ENODATA the local
+	 * writer is done and all was read, others are final. */
+	int (*poll)(struct tl_bus *bus, struct tl_message *messages, size_t max,
+		    unsigned timeout_ms, struct tl_error *error);
 
-	/* Queues an output; it becomes visible with commit. Errors: -EMSGSIZE too large for the topic; -EAGAIN as poll. */
-	int (*produce)(struct tl_bus *bus, const struct tl_message *message, struct tl_error *error);
+	/* Queues an output; it becomes visible with commit. Errors: -EMSGSIZE too large for the
+	 * topic; -EAGAIN as poll. */
+	int (*produce)(struct tl_bus *bus, const struct tl_message *message,
+		       struct tl_error *error);
 
-	/* Makes all outputs since the last commit, and the positions after every polled message, durable together. Without
-	 * outputs and with no transaction it only commits positions. Errors: -EAGAIN all was aborted and rewound: poll gives
-	 * the same inputs again; others (fenced by a successor: -ESTALE) are final. */
+	/* Makes all outputs since the last commit, and the positions after every polled message,
+	 * durable together. Without outputs and with no transaction it only commits positions.
+	 * Errors: -EAGAIN all was aborted and rewound: poll gives the same inputs again; others
+	 * (fenced by a successor: -ESTALE) are final. */
 	int (*commit)(struct tl_bus *bus, struct tl_error *error);
 
 	/* Drops the outputs and rewinds the inputs to the last commit. */
@@ -78,10 +96,11 @@ struct tl_bus_ops {
 	/* Back-pressure: stops and goes on fetching without leaving the group. */
 	int (*pause)(struct tl_bus *bus, bool on);
 
-	/* Messages of a compacted changelog partition, from its beginning to its present end, handed to `each`. */
+	/* Messages of a compacted changelog partition, from its beginning to its present end,
+	 * handed to `each`. */
 	int (*read_all)(struct tl_bus *bus, int topic, int32_t partition,
-			void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg,
-			struct tl_error *error);
+			void (*each)(void *arg, struct tl_span key, struct tl_span value),
+			void *arg, struct tl_error *error);
 
 	/* Messages not read yet, over all assigned partitions; -1 unknown. */
 	int64_t (*lag)(struct tl_bus *bus);
@@ -95,31 +114,37 @@ struct tl_bus {
 
 #define TL_DEFAULT_TOPIC_PREFIX "tapline."
 
-/* Settings of everything that speaks to Kafka, part of each program's option table (TL_KAFKA_OPTIONS in bus/kafka.h). */
+/* Settings of everything that speaks to Kafka, part of each program's option table
+ * (TL_KAFKA_OPTIONS in bus/kafka.h). */
 struct tl_kafka_settings {
-	const char *brokers;          /* HOST:PORT,... */
+	const char *brokers; /* HOST:PORT,... */
 	const char *topic_prefix;
-	int64_t partitions;           /* of topics that we make */
-	int64_t replication;          /* of topics that we make; -1 the broker's default */
-	struct tl_list properties;    /* KEY=VALUE of librdkafka; a value @FILE is read from the file */
-	const char *compression;      /* lz4, zstd, none */
+	int64_t partitions;  /* of topics that we make */
+	int64_t replication; /* of topics that we make; -1 the broker's default */
+	struct tl_list
+		properties;	 /* KEY=VALUE of librdkafka; a value @FILE is read from the file */
+	const char *compression; /* lz4, zstd, none */
 };
 
 struct tl_bus_options {
 	const struct tl_kafka_settings *kafka;
-	const char *group;            /* consumer group */
-	const char *instance;         /* stable name of this worker: group.instance.id and part of transactional.id */
-	bool transactional;           /* outputs and offsets in one transaction */
+	const char *group;    /* consumer group */
+	const char *instance; /* stable name of this worker: group.instance.id and part of
+				 transactional.id */
+	bool transactional;   /* outputs and offsets in one transaction */
 	bool accept_gap;
 };
 
-/* Connects (waits for the broker up to 30 s with a message each 5 s), makes missing topics. Errors: -ECONNREFUSED unreachable,
- * -EACCES credentials or ACL, -EINVAL a property librdkafka refuses; each says what to do. */
-int tl_bus_kafka_open(const struct tl_bus_options *options, struct tl_bus **ret_bus, struct tl_error *error);
+/* Connects (waits for the broker up to 30 s with a message each 5 s), makes missing topics. Errors:
+ * -ECONNREFUSED unreachable, -EACCES credentials or ACL, -EINVAL a property librdkafka refuses;
+ * each says what to do. */
+int tl_bus_kafka_open(const struct tl_bus_options *options, struct tl_bus **ret_bus,
+		      struct tl_error *error);
 
-/* The agent's local log in `dir` as consumer `name`: topics RAW and HTTP in one partition 0, offset = log position. Records become
- * JSON messages exactly as the forwarder would produce them. commit stores the position; produce is -ENOTSUP (the embedded
- * mode hands outputs to its sink). Waits up to `wait_ms` for the log to appear. */
+/* The agent's local log in `dir` as consumer `name`: topics RAW and HTTP in one partition 0, offset
+ * = log position. Records become JSON messages exactly as the forwarder would produce them. commit
+ * stores the position; produce is -ENOTSUP (the embedded mode hands outputs to its sink). Waits up
+ * to `wait_ms` for the log to appear. */
 int tl_bus_local_open(const char *dir, const char *name, unsigned wait_ms, struct tl_bus **ret_bus,
 		      struct tl_error *error);
 

@@ -16,7 +16,8 @@ struct tl_entry_codec {
 
 /* Ids of the request that travel as Kafka headers too, under their own names. */
 #define PREFIX "http.request.header."
-static const char *const carried[] = { PREFIX "traceparent", PREFIX "x-request-id", PREFIX "x-correlation-id" };
+static const char *const carried[] = {PREFIX "traceparent", PREFIX "x-request-id",
+				      PREFIX "x-correlation-id"};
 
 int tl_entry_codec_new(struct tl_entry_codec **ret_codec)
 {
@@ -43,10 +44,11 @@ void tl_entry_codec_free(struct tl_entry_codec *codec)
 
 static void add_header(struct tl_message *message, struct tl_span key, struct tl_span value)
 {
-	message->headers[message->n_headers++] = (struct tl_header){ key, value };
+	message->headers[message->n_headers++] = (struct tl_header){key, value};
 }
 
-/* A record without correlation.source belongs to no request: most lines are asked one question, not three. */
+/* A record without correlation.source belongs to no request: most lines are asked one question, not
+ * three. */
 static void add_ids(struct tl_message *message, struct tl_span entry)
 {
 	struct tl_span value;
@@ -58,12 +60,13 @@ static void add_ids(struct tl_message *message, struct tl_span entry)
 			add_header(message, tl_span_str(carried[i] + sizeof(PREFIX) - 1), value);
 }
 
-/* The middle of "<epoch>-<stream>-<offset>": what keeps one stream, or connection, in order on one partition. */
+/* The middle of "<epoch>-<stream>-<offset>": what keeps one stream, or connection, in order on one
+ * partition. */
 static struct tl_span key_of(struct tl_span uid)
 {
 	const char *from = uid.data + 17, *to = memchr(from, '-', uid.len - 17);
 
-	return (struct tl_span){ from, (size_t)(to - from) };
+	return (struct tl_span){from, (size_t)(to - from)};
 }
 
 static int learn(struct tl_entry_codec *codec, struct tl_span data)
@@ -77,7 +80,7 @@ int tl_entry_message(struct tl_entry_codec *codec, uint64_t log_id, const struct
 		     struct tl_message *ret_message)
 {
 	struct tl_message *m = ret_message;
-	struct tl_span uid = { codec->uid, 0 };
+	struct tl_span uid = {codec->uid, 0};
 	struct tl_uid id;
 	int r;
 
@@ -102,7 +105,8 @@ int tl_entry_message(struct tl_entry_codec *codec, uint64_t log_id, const struct
 	m->log_position = item->position;
 	add_header(m, TL_SPAN_LIT("tapline-uid"), uid);
 	add_header(m, TL_SPAN_LIT("tapline-position"),
-		   (struct tl_span){ codec->position, tl_position_format(log_id, item->position, codec->position) });
+		   (struct tl_span){codec->position,
+				    tl_position_format(log_id, item->position, codec->position)});
 	add_ids(m, item->data);
 	return 1;
 }

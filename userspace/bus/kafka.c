@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The Kafka bus: a consumer of a group with static membership, and a producer beside it. Opening says what is wrong with
- * brokers, credentials and topics; polling hands out messages one by one (a batch call of librdkafka may mix messages from
- * before and after a rebalance that it serves meanwhile). */
+/* The Kafka bus: a consumer of a group with static membership, and a producer beside it. Opening
+ * says what is wrong with brokers, credentials and topics; polling hands out messages one by one (a
+ * batch call of librdkafka may mix messages from before and after a rebalance that it serves
+ * meanwhile). */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -75,13 +76,14 @@ static void read_headers(const rd_kafka_message_t *from, struct tl_message *to)
 		struct tl_header *header = &to->headers[to->n_headers++];
 
 		header->key = tl_span_str(name);
-		header->value = (struct tl_span){ value, value ? size : 0 };
+		header->value = (struct tl_span){value, value ? size : 0};
 		if (strcmp(name, position_key) == 0)
 			tl_position_parse(header->value, &to->log_id, &to->log_position);
 	}
 }
 
-static void convert(const rd_kafka_message_t *from, const struct tl_kafka_part *part, struct tl_message *to)
+static void convert(const rd_kafka_message_t *from, const struct tl_kafka_part *part,
+		    struct tl_message *to)
 {
 	rd_kafka_timestamp_type_t kind;
 	int64_t ms = rd_kafka_message_timestamp(from, &kind);
@@ -89,8 +91,8 @@ static void convert(const rd_kafka_message_t *from, const struct tl_kafka_part *
 	to->topic = part->topic;
 	to->partition = from->partition;
 	to->offset = from->offset;
-	to->key = (struct tl_span){ from->key, from->key_len };
-	to->value = (struct tl_span){ from->payload, from->len };
+	to->key = (struct tl_span){from->key, from->key_len};
+	to->value = (struct tl_span){from->payload, from->len};
 	to->n_headers = 0;
 	to->timestamp_ns = ms > 0 ? (uint64_t)ms * 1000000u : 0;
 	to->log_id = to->log_position = 0;
@@ -98,7 +100,8 @@ static void convert(const rd_kafka_message_t *from, const struct tl_kafka_part *
 }
 
 /* An event of the consumer that is no message. Returns 0 when it is only news. */
-static int consumer_error(struct tl_bus_kafka *b, const rd_kafka_message_t *message, struct tl_error *error)
+static int consumer_error(struct tl_bus_kafka *b, const rd_kafka_message_t *message,
+			  struct tl_error *error)
 {
 	rd_kafka_resp_err_t err = message->err;
 	char why[256];
@@ -114,9 +117,11 @@ static int consumer_error(struct tl_bus_kafka *b, const rd_kafka_message_t *mess
 	case -ENOENT:
 	case -ERANGE:
 	case -ESTALE:
-		return tl_kafka_fail(error, b->consumer, err, rd_kafka_message_errstr(message), "group %s", b->options.group);
+		return tl_kafka_fail(error, b->consumer, err, rd_kafka_message_errstr(message),
+				     "group %s", b->options.group);
 	default:
-		tl_msg(TL_DEBUG, "group %s: %s", b->options.group, rd_kafka_message_errstr(message));
+		tl_msg(TL_DEBUG, "group %s: %s", b->options.group,
+		       rd_kafka_message_errstr(message));
 		return 0;
 	}
 }
@@ -136,7 +141,8 @@ static void watch_connection(struct tl_bus_kafka *b, bool got_something)
 	if (got_something && err)
 		tl_kafka_watch_reset(&b->watch);
 	if (!got_something && !b->away && tl_kafka_watch_down(&b->watch)) {
-		tl_msg(TL_WARNING, "Kafka at %s cannot be reached (%s); waiting", b->options.kafka->brokers, why);
+		tl_msg(TL_WARNING, "Kafka at %s cannot be reached (%s); waiting",
+		       b->options.kafka->brokers, why);
 		b->away = true;
 	}
 }
@@ -164,7 +170,8 @@ static int fetch(struct tl_bus_kafka *b, unsigned timeout_ms, struct tl_error *e
 	return r < 0 ? tl_error_set(error, r, "out of memory") : 1;
 }
 
-static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t max, unsigned timeout_ms, struct tl_error *error)
+static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t max,
+		      unsigned timeout_ms, struct tl_error *error)
 {
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
 	size_t n = 0;
@@ -201,13 +208,16 @@ static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t ma
 	return (int)n;
 }
 
-static int kafka_subscribe(struct tl_bus *bus, const int *topics, size_t n, const struct tl_bus_listener *listener,
-			   struct tl_error *error)
+static int kafka_subscribe(struct tl_bus *bus, const int *topics, size_t n,
+			   const struct tl_bus_listener *listener, struct tl_error *error)
 {
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
-	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list = NULL;
+	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
+		NULL;
 	rd_kafka_resp_err_t err;
-	int r = b->transactional ? 0 : tl_kafka_prepare(b->options.kafka, topics, n, WAIT_MS, false, NULL, error);
+	int r = b->transactional ? 0
+				 : tl_kafka_prepare(b->options.kafka, topics, n, WAIT_MS, false,
+						    NULL, error);
 
 	if (r < 0)
 		return r;
@@ -226,11 +236,13 @@ static int kafka_subscribe(struct tl_bus *bus, const int *topics, size_t n, cons
 static int kafka_pause(struct tl_bus *bus, bool on)
 {
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
-	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list = NULL;
+	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
+		NULL;
 	rd_kafka_resp_err_t err = rd_kafka_assignment(b->consumer, &list);
 
 	if (!err)
-		err = on ? rd_kafka_pause_partitions(b->consumer, list) : rd_kafka_resume_partitions(b->consumer, list);
+		err = on ? rd_kafka_pause_partitions(b->consumer, list)
+			 : rd_kafka_resume_partitions(b->consumer, list);
 	return tl_kafka_errno(err);
 }
 
@@ -243,7 +255,9 @@ static int64_t kafka_lag(struct tl_bus *bus)
 		const struct tl_kafka_part *p = &b->parts[i];
 		int64_t low, high;
 
-		if (rd_kafka_get_watermark_offsets(b->consumer, b->names[p->topic], p->partition, &low, &high) || high < 0)
+		if (rd_kafka_get_watermark_offsets(b->consumer, b->names[p->topic], p->partition,
+						   &low, &high) ||
+		    high < 0)
 			return -1;
 		sum += high - (p->next >= 0 ? p->next : low > 0 ? low : 0);
 	}
@@ -253,7 +267,7 @@ static int64_t kafka_lag(struct tl_bus *bus)
 static void kafka_close(struct tl_bus *bus)
 {
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	b->closing = true;
 	memset(&b->listener, 0, sizeof(b->listener));
@@ -292,15 +306,19 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 {
 	/* Offsets never move by themselves; where to begin is decided in kafka_group.c. */
 	const struct tl_kafka_property fixed[] = {
-		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
-		{ "isolation.level", "read_committed" }, { "group.id", b->options.group },
-		{ "auto.offset.reset", b->options.accept_gap ? "earliest" : "error" }, { NULL, NULL }
-	};
+		{"enable.auto.commit", "false"},
+		{"enable.auto.offset.store", "false"},
+		{"isolation.level", "read_committed"},
+		{"group.id", b->options.group},
+		{"auto.offset.reset", b->options.accept_gap ? "earliest" : "error"},
+		{NULL, NULL}};
 	static const struct tl_kafka_property defaults[] = {
-		{ "partition.assignment.strategy", "cooperative-sticky" }, { "session.timeout.ms", "30000" },
-		{ "queued.max.messages.kbytes", "65536" }, { "fetch.wait.max.ms", "100" },
-		{ "fetch.error.backoff.ms", "50" }, { NULL, NULL }
-	};
+		{"partition.assignment.strategy", "cooperative-sticky"},
+		{"session.timeout.ms", "30000"},
+		{"queued.max.messages.kbytes", "65536"},
+		{"fetch.wait.max.ms", "100"},
+		{"fetch.error.backoff.ms", "50"},
+		{NULL, NULL}};
 	rd_kafka_conf_t *conf;
 	int r = tl_kafka_conf_new(b->options.kafka, defaults, fixed, &b->watch, &conf, error);
 
@@ -317,20 +335,25 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 
 static int open_all(struct tl_bus_kafka *b, struct tl_error *error)
 {
-	static const int all[] = { TL_TOPIC_RAW, TL_TOPIC_HTTP, TL_TOPIC_LOGS, TL_TOPIC_METRICS, TL_TOPIC_DLQ, TL_TOPIC_MARKS };
+	static const int all[] = {TL_TOPIC_RAW,	    TL_TOPIC_HTTP, TL_TOPIC_LOGS,
+				  TL_TOPIC_METRICS, TL_TOPIC_DLQ,  TL_TOPIC_MARKS};
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < TL_TOPICS; i++)
 		r = tl_kafka_topic_name(b->options.kafka, i, b->names[i]);
 	if (r < 0)
-		return tl_error_set(error, r, "--topic-prefix is too long: Kafka's topic names have 249 bytes at most");
-	r = tl_kafka_prepare(b->options.kafka, all, b->transactional ? ARRAY_SIZE(all) : 0, WAIT_MS, false, NULL, error);
+		return tl_error_set(
+			error, r,
+			"--topic-prefix is too long: Kafka's topic names have 249 bytes at most");
+	r = tl_kafka_prepare(b->options.kafka, all, b->transactional ? ARRAY_SIZE(all) : 0, WAIT_MS,
+			     false, NULL, error);
 	if (r == 0 && b->transactional)
 		r = tl_kafka_open_producer(b, error);
 	return r < 0 ? r : open_consumer(b, error);
 }
 
-int tl_bus_kafka_open(const struct tl_bus_options *options, struct tl_bus **ret_bus, struct tl_error *error)
+int tl_bus_kafka_open(const struct tl_bus_options *options, struct tl_bus **ret_bus,
+		      struct tl_error *error)
 {
 	struct tl_bus_kafka *b = calloc(1, sizeof(*b));
 	int r;

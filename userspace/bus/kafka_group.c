@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Which partitions are ours, and the inputs of the open batch.
  *
- * A rebalance is told by librdkafka inside a poll. When partitions are taken, the open transaction is aborted at once and the
- * whole batch is rewound: inputs of partitions that stay are handed out again from memory, those of the others are dropped,
- * and their new owner reads them from the committed offset. When partitions come, the committed offset decides where to
- * begin, never `auto.offset.reset`: a new group begins at the oldest message, and an offset that retention has passed is an
- * error that names the gap. */
+ * A rebalance is told by librdkafka inside a poll. When partitions are taken, the open transaction
+ * is aborted at once and the whole batch is rewound: inputs of partitions that stay are handed out
+ * again from memory, those of the others are dropped, and their new owner reads them from the
+ * committed offset. When partitions come, the committed offset decides where to begin, never
+ * `auto.offset.reset`: a new group begins at the oldest message, and an offset that retention has
+ * passed is an error that names the gap. */
 #include <inttypes.h>
 
 #include "userspace/base/msg.h"
@@ -95,7 +96,8 @@ rd_kafka_topic_partition_list_t *tl_kafka_moved(const struct tl_bus_kafka *b)
 		const struct tl_kafka_part *p = &b->parts[i];
 
 		if (p->next > p->committed)
-			rd_kafka_topic_partition_list_add(list, b->names[p->topic], p->partition)->offset = p->next;
+			rd_kafka_topic_partition_list_add(list, b->names[p->topic], p->partition)
+				->offset = p->next;
 	}
 	return list;
 }
@@ -129,30 +131,36 @@ static int add_part(struct tl_bus_kafka *b, int topic, int32_t partition, int64_
 		b->parts = parts;
 		b->cap_parts = cap;
 	}
-	b->parts[b->n_parts++] = (struct tl_kafka_part){ topic, partition, committed, committed };
+	b->parts[b->n_parts++] = (struct tl_kafka_part){topic, partition, committed, committed};
 	return 0;
 }
 
-/* Where to begin, as a number. An offset that is no longer there would silently become another one. */
+/* Where to begin, as a number. An offset that is no longer there would silently become another one.
+ */
 static void check_gap(struct tl_bus_kafka *b, rd_kafka_topic_partition_t *p)
 {
 	int64_t low, high;
 
-	if (rd_kafka_query_watermark_offsets(b->consumer, p->topic, p->partition, &low, &high, ASK_MS))
+	if (rd_kafka_query_watermark_offsets(b->consumer, p->topic, p->partition, &low, &high,
+					     ASK_MS))
 		return;
 	if (p->offset == RD_KAFKA_OFFSET_BEGINNING)
 		p->offset = low;
 	if (p->offset >= low && p->offset <= high)
 		return;
 	if (b->options.accept_gap) {
-		tl_msg(TL_WARNING, "%s [%" PRId32 "]: offset %" PRId64 " is not there any more; going on at %" PRId64
-		       ", as --accept-gap says", p->topic, p->partition, p->offset, low);
+		tl_msg(TL_WARNING,
+		       "%s [%" PRId32 "]: offset %" PRId64
+		       " is not there any more; going on at %" PRId64 ", as --accept-gap says",
+		       p->topic, p->partition, p->offset, low);
 		p->offset = low;
 		return;
 	}
 	tl_error_set(&b->failed, -ERANGE,
-		     "%s [%" PRId32 "]: offset %" PRId64 " was to be read next, but the topic has %" PRId64 " to %" PRId64
-		     ": retention deleted it or the topic was made anew; --accept-gap goes on without it",
+		     "%s [%" PRId32 "]: offset %" PRId64
+		     " was to be read next, but the topic has %" PRId64 " to %" PRId64
+		     ": retention deleted it or the topic was made anew; --accept-gap goes on "
+		     "without it",
 		     p->topic, p->partition, p->offset, low, high);
 }
 
@@ -166,14 +174,17 @@ static void ask_listener(struct tl_bus_kafka *b, rd_kafka_topic_partition_list_t
 		return;
 	}
 	for (int i = 0; i < list->cnt; i++)
-		parts[i] = (struct tl_partition){ tl_kafka_topic_of(b, list->elems[i].topic), list->elems[i].partition,
-						  list->elems[i].offset >= 0 ? list->elems[i].offset : -1 };
+		parts[i] = (struct tl_partition){
+			tl_kafka_topic_of(b, list->elems[i].topic), list->elems[i].partition,
+			list->elems[i].offset >= 0 ? list->elems[i].offset : -1};
 	if (b->listener.assigned)
 		b->listener.assigned(b->listener.arg, parts, (size_t)list->cnt);
 	for (int i = 0; i < list->cnt; i++) {
-		list->elems[i].offset = parts[i].offset >= 0 ? parts[i].offset : RD_KAFKA_OFFSET_BEGINNING;
+		list->elems[i].offset =
+			parts[i].offset >= 0 ? parts[i].offset : RD_KAFKA_OFFSET_BEGINNING;
 		check_gap(b, &list->elems[i]);
-		if (add_part(b, parts[i].topic, parts[i].partition, list->elems[i].offset >= 0 ? list->elems[i].offset : -1) < 0)
+		if (add_part(b, parts[i].topic, parts[i].partition,
+			     list->elems[i].offset >= 0 ? list->elems[i].offset : -1) < 0)
 			tl_error_set(&b->failed, -ENOMEM, "out of memory");
 	}
 	free(parts);
@@ -186,7 +197,8 @@ static void on_assigned(struct tl_bus_kafka *b, rd_kafka_topic_partition_list_t 
 	for (int i = 0; !err && i < list->cnt; i++)
 		err = list->elems[i].err;
 	if (err)
-		tl_kafka_fail(&b->failed, b->consumer, err, NULL, "cannot read the offsets of group %s", b->options.group);
+		tl_kafka_fail(&b->failed, b->consumer, err, NULL,
+			      "cannot read the offsets of group %s", b->options.group);
 	else
 		ask_listener(b, list);
 }
@@ -196,7 +208,8 @@ static void tell_revoked(struct tl_bus_kafka *b, const rd_kafka_topic_partition_
 	struct tl_partition *parts = calloc((size_t)list->cnt + 1, sizeof(*parts));
 
 	for (int i = 0; parts && i < list->cnt; i++)
-		parts[i] = (struct tl_partition){ tl_kafka_topic_of(b, list->elems[i].topic), list->elems[i].partition, -1 };
+		parts[i] = (struct tl_partition){tl_kafka_topic_of(b, list->elems[i].topic),
+						 list->elems[i].partition, -1};
 	if (parts && b->listener.revoked)
 		b->listener.revoked(b->listener.arg, parts, (size_t)list->cnt);
 	free(parts);
@@ -204,7 +217,7 @@ static void tell_revoked(struct tl_bus_kafka *b, const rd_kafka_topic_partition_
 
 static void on_revoked(struct tl_bus_kafka *b, const rd_kafka_topic_partition_list_t *list)
 {
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 
 	if (b->given || b->in_txn) {
 		b->rewound = true;
@@ -228,7 +241,8 @@ static void apply(struct tl_bus_kafka *b, bool assign, rd_kafka_topic_partition_
 	rd_kafka_resp_err_t err = 0;
 
 	if (strcmp(rd_kafka_rebalance_protocol(b->consumer), "COOPERATIVE") == 0)
-		e = assign ? rd_kafka_incremental_assign(b->consumer, list) : rd_kafka_incremental_unassign(b->consumer, list);
+		e = assign ? rd_kafka_incremental_assign(b->consumer, list)
+			   : rd_kafka_incremental_unassign(b->consumer, list);
 	else
 		err = rd_kafka_assign(b->consumer, assign ? list : NULL);
 	if (e) {
@@ -236,10 +250,12 @@ static void apply(struct tl_bus_kafka *b, bool assign, rd_kafka_topic_partition_
 		rd_kafka_error_destroy(e);
 	}
 	if (err && !b->closing)
-		tl_kafka_fail(&b->failed, b->consumer, err, NULL, "group %s: cannot take the partitions", b->options.group);
+		tl_kafka_fail(&b->failed, b->consumer, err, NULL,
+			      "group %s: cannot take the partitions", b->options.group);
 }
 
-void tl_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+void tl_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+			   rd_kafka_topic_partition_list_t *list, void *opaque)
 {
 	struct tl_bus_kafka *b = opaque;
 	bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;

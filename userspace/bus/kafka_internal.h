@@ -1,45 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the Kafka bus: kafka.c (open, ops, poll), kafka_group.c (who owns which partition, inputs kept for a rewind),
- * kafka_txn.c (outputs, commit, recovery), kafka_read.c (changelogs). One thread. */
+/* Inside of the Kafka bus: kafka.c (open, ops, poll), kafka_group.c (who owns which partition,
+ * inputs kept for a rewind), kafka_txn.c (outputs, commit, recovery), kafka_read.c (changelogs).
+ * One thread. */
 #ifndef TL_BUS_KAFKA_INTERNAL_H
 #define TL_BUS_KAFKA_INTERNAL_H
 
 #include "userspace/bus/kafka.h"
 
-/* Inputs handed out and not committed: past this poll gives nothing until a commit, so that what a rewind needs stays bounded. */
+/* Inputs handed out and not committed: past this poll gives nothing until a commit, so that what a
+ * rewind needs stays bounded. */
 #define TL_KEPT_MESSAGES 200000u
 #define TL_KEPT_BYTES (256u * 1024u * 1024u)
 
 struct tl_kafka_part {
 	int topic;
 	int32_t partition;
-	int64_t next;         /* after the newest message handed out; -1 none yet */
-	int64_t committed;    /* what the group knows; -1 nothing */
+	int64_t next;	   /* after the newest message handed out; -1 none yet */
+	int64_t committed; /* what the group knows; -1 nothing */
 };
 
 struct tl_bus_kafka {
-	struct tl_kafka_watch watch;         /* first: the consumer's opaque pointer */
+	struct tl_kafka_watch watch; /* first: the consumer's opaque pointer */
 	struct tl_bus bus;
-	struct tl_bus_options options;       /* borrowed by the caller's promise */
+	struct tl_bus_options options; /* borrowed by the caller's promise */
 	struct tl_kafka_watch producer_watch;
 	rd_kafka_t *consumer, *producer, *reader;
 	char names[TL_TOPICS][250];
 	struct tl_bus_listener listener;
 	bool subscribed, closing, transactional;
 
-	struct tl_kafka_part *parts;         /* assigned to us */
-	size_t n_parts, cap_parts, hint;     /* hint: the part of the last message */
+	struct tl_kafka_part *parts;	 /* assigned to us */
+	size_t n_parts, cap_parts, hint; /* hint: the part of the last message */
 
-	/* Inputs since the last commit in the order of arrival. A rewind hands them out again from memory: seeking back would race
-	 * with what librdkafka has fetched meanwhile. */
+	/* Inputs since the last commit in the order of arrival. A rewind hands them out again from
+	 * memory: seeking back would race with what librdkafka has fetched meanwhile. */
 	rd_kafka_message_t **kept;
 	size_t n_kept, cap_kept, given, kept_bytes;
 
 	bool in_txn;
-	bool rewound;                        /* the next call tells it by -EAGAIN */
-	bool away;                           /* the operator was told that the brokers are gone */
-	rd_kafka_resp_err_t delivery_error;  /* without transactions: first failed output since the last commit */
-	struct tl_error failed;              /* set by a callback; final */
+	bool rewound;			    /* the next call tells it by -EAGAIN */
+	bool away;			    /* the operator was told that the brokers are gone */
+	rd_kafka_resp_err_t delivery_error; /* without transactions: first failed output since the
+					       last commit */
+	struct tl_error failed;		    /* set by a callback; final */
 };
 
 static inline struct tl_bus_kafka *tl_bus_kafka(struct tl_bus *bus)
@@ -48,7 +51,8 @@ static inline struct tl_bus_kafka *tl_bus_kafka(struct tl_bus *bus)
 }
 
 /* kafka_group.c */
-void tl_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque);
+void tl_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+			   rd_kafka_topic_partition_list_t *list, void *opaque);
 /* The assigned part a message belongs to, or NULL. */
 struct tl_kafka_part *tl_kafka_part_of(struct tl_bus_kafka *b, const rd_kafka_message_t *message);
 int tl_kafka_topic_of(const struct tl_bus_kafka *b, const char *name); /* -1 none */
@@ -69,6 +73,7 @@ int tl_kafka_abort(struct tl_bus *bus, struct tl_error *error);
 
 /* kafka_read.c */
 int tl_kafka_read_all(struct tl_bus *bus, int topic, int32_t partition,
-		      void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg, struct tl_error *error);
+		      void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg,
+		      struct tl_error *error);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The local bus: the agent's own log read by a stage in another process of the same host. There is one partition, offsets are
- * log positions, and nothing is produced: the embedded mode hands outputs to its sink. A rewind reopens the reader where the
- * last commit was. */
+/* The local bus: the agent's own log read by a stage in another process of the same host. There is
+ * one partition, offsets are log positions, and nothing is produced: the embedded mode hands
+ * outputs to its sink. A rewind reopens the reader where the last commit was. */
 #include <stdlib.h>
 
 #include "userspace/base/clock.h"
@@ -15,16 +15,18 @@ struct tl_bus_local {
 	char *dir, *name;
 	struct tl_log_reader *reader;
 	struct tl_entry_codec *codec;
-	struct tl_arena arena;        /* messages of the last poll */
-	uint64_t position;            /* after the last message handed out */
-	uint64_t committed;           /* TL_LOG_RESUME: nothing of ours yet */
+	struct tl_arena arena; /* messages of the last poll */
+	uint64_t position;     /* after the last message handed out */
+	uint64_t committed;    /* TL_LOG_RESUME: nothing of ours yet */
 	struct tl_bus_listener listener;
 	bool wanted[TL_TOPICS], paused, announced, moved;
 };
 
 static struct tl_metric unreadable = {
-	.name = "tapline_bus_unreadable_entries_total", .type = TL_COUNTER,
-	.help = "Entries of the local log that are malformed or whose resource is unknown, skipped.",
+	.name = "tapline_bus_unreadable_entries_total",
+	.type = TL_COUNTER,
+	.help = "Entries of the local log that are malformed or whose resource is unknown, "
+		"skipped.",
 };
 
 static struct tl_bus_local *local(struct tl_bus *bus)
@@ -32,8 +34,8 @@ static struct tl_bus_local *local(struct tl_bus *bus)
 	return (struct tl_bus_local *)bus;
 }
 
-static int local_subscribe(struct tl_bus *bus, const int *topics, size_t n, const struct tl_bus_listener *listener,
-			   struct tl_error *error)
+static int local_subscribe(struct tl_bus *bus, const int *topics, size_t n,
+			   const struct tl_bus_listener *listener, struct tl_error *error)
 {
 	(void)error;
 	for (size_t i = 0; i < n; i++)
@@ -68,10 +70,11 @@ static int announce(struct tl_bus_local *b, struct tl_error *error)
 		return 0;
 	for (int topic = 0; topic < TL_TOPICS; topic++)
 		if (b->wanted[topic] && n < 2)
-			parts[n++] = (struct tl_partition){ topic, 0, -1 };
+			parts[n++] = (struct tl_partition){topic, 0, -1};
 	b->listener.assigned(b->listener.arg, parts, n);
 	for (size_t i = 0; i < n; i++)
-		if (parts[i].offset >= 0 && (b->committed == TL_LOG_RESUME || (uint64_t)parts[i].offset > b->committed))
+		if (parts[i].offset >= 0 &&
+		    (b->committed == TL_LOG_RESUME || (uint64_t)parts[i].offset > b->committed))
 			b->committed = (uint64_t)parts[i].offset;
 	return b->committed == TL_LOG_RESUME ? 0 : reopen(b, b->committed, error);
 }
@@ -125,7 +128,8 @@ static int take(struct tl_bus_local *b, struct tl_message *message, struct tl_er
 	return r;
 }
 
-static int local_poll(struct tl_bus *bus, struct tl_message *messages, size_t max, unsigned timeout_ms, struct tl_error *error)
+static int local_poll(struct tl_bus *bus, struct tl_message *messages, size_t max,
+		      unsigned timeout_ms, struct tl_error *error)
 {
 	struct tl_bus_local *b = local(bus);
 	uint64_t deadline = tl_mono_ns() + timeout_ms * TL_MS;
@@ -152,7 +156,8 @@ static int local_poll(struct tl_bus *bus, struct tl_message *messages, size_t ma
 	return (int)n;
 }
 
-static int local_produce(struct tl_bus *bus, const struct tl_message *message, struct tl_error *error)
+static int local_produce(struct tl_bus *bus, const struct tl_message *message,
+			 struct tl_error *error)
 {
 	(void)bus;
 	(void)message;
@@ -168,8 +173,9 @@ static int local_commit(struct tl_bus *bus, struct tl_error *error)
 		return 0;
 	r = tl_log_reader_commit(b->reader, b->position);
 	if (r < 0)
-		return tl_error_set(error, r, "the position in the local log in %s cannot be stored: %s", b->dir,
-				    strerror(-r));
+		return tl_error_set(error, r,
+				    "the position in the local log in %s cannot be stored: %s",
+				    b->dir, strerror(-r));
 	b->committed = b->position;
 	b->moved = false;
 	return 0;
@@ -189,7 +195,8 @@ static int local_pause(struct tl_bus *bus, bool on)
 }
 
 static int local_read_all(struct tl_bus *bus, int topic, int32_t partition,
-			  void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg, struct tl_error *error)
+			  void (*each)(void *arg, struct tl_span key, struct tl_span value),
+			  void *arg, struct tl_error *error)
 {
 	(void)bus;
 	(void)topic;
@@ -246,7 +253,8 @@ static int await_log(struct tl_bus_local *b, unsigned wait_ms, struct tl_error *
 	}
 }
 
-int tl_bus_local_open(const char *dir, const char *name, unsigned wait_ms, struct tl_bus **ret_bus, struct tl_error *error)
+int tl_bus_local_open(const char *dir, const char *name, unsigned wait_ms, struct tl_bus **ret_bus,
+		      struct tl_error *error)
 {
 	struct tl_bus_local *b = calloc(1, sizeof(*b));
 	static bool registered;

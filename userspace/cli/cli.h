@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands of `tapline`: each takes argv from its own name on and returns the exit status (0 ok, 1 failed, 2 wrong usage,
- * 77 missing privileges; `run` passes its command's status on). A subcommand is one file and one line in tapline.c. */
+/* The subcommands of `tapline`: each takes argv from its own name on and returns the exit status (0
+ * ok, 1 failed, 2 wrong usage, 77 missing privileges; `run` passes its command's status on). A
+ * subcommand is one file and one line in tapline.c. */
 #ifndef TL_CLI_CLI_H
 #define TL_CLI_CLI_H
 
@@ -8,9 +9,10 @@
 
 struct tl_command {
 	const char *name;
-	const char *about;   /* one line for `tapline --help` */
+	const char *about; /* one line for `tapline --help` */
 	int (*main)(int argc, char **argv);
-	const struct tl_conf_spec *spec; /* for config check, man pages and docs/configuration.md; NULL none */
+	const struct tl_conf_spec
+		*spec; /* for config check, man pages and docs/configuration.md; NULL none */
 	bool hidden;
 };
 
@@ -25,14 +27,17 @@ int tl_config_main(int argc, char **argv);
 int tl_web_main(int argc, char **argv);
 int tl_unload_main(int argc, char **argv);
 
-extern const struct tl_conf_spec tl_run_spec, tl_pipeline_spec, tl_tail_spec, tl_search_spec, tl_status_spec, tl_web_spec, tl_unload_spec;
+extern const struct tl_conf_spec tl_run_spec, tl_pipeline_spec, tl_tail_spec, tl_search_spec,
+	tl_status_spec, tl_web_spec, tl_unload_spec;
 
-/* Loads `settings` by `spec` and prints what is wrong. Returns 0 to go on, else the exit status + 1 (--help: 1). */
-int tl_cli_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings, struct tl_conf **ret_conf,
-		int *ret_rest);
+/* Loads `settings` by `spec` and prints what is wrong. Returns 0 to go on, else the exit status + 1
+ * (--help: 1). */
+int tl_cli_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings,
+		struct tl_conf **ret_conf, int *ret_rest);
 
-/* Where `tapline run` keeps its store, and search, tail and web look for it when nothing is named: $TAPLINE_STORE, else
- * tapline.db in $XDG_STATE_HOME/tapline (~/.local/state/tapline). Writes a NUL-terminated path. */
+/* Where `tapline run` keeps its store, and search, tail and web look for it when nothing is named:
+ * $TAPLINE_STORE, else tapline.db in $XDG_STATE_HOME/tapline (~/.local/state/tapline). Writes a
+ * NUL-terminated path. */
 void tl_cli_store_path(char *out, size_t size);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tapline run`: the whole system on one host. We start the agent (capture, local log), the pipeline (parse, store, print), and
- * the command, whose stdout and stderr are pipes that we empty: the lines shown are those that the kernel saw, not those
- * that we read. Order of the end: command, agent (drains its ring), pipeline (reads the closed log to its end). */
+/* `tapline run`: the whole system on one host. We start the agent (capture, local log), the
+ * pipeline (parse, store, print), and the command, whose stdout and stderr are pipes that we empty:
+ * the lines shown are those that the kernel saw, not those that we read. Order of the end: command,
+ * agent (drains its ring), pipeline (reads the closed log to its end). */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,74 +21,185 @@
 #define QUIET_HINT_NS (5 * TL_SEC)
 #define EXIT_USAGE 2
 
-static const char *const outputs[] = { "text", "json", "none", NULL };
+static const char *const outputs[] = {"text", "json", "none", NULL};
 
 static const struct tl_option options[] = {
-	{ .name = "output", .type = TL_OPT_ENUM, .offset = FIELD(output), .value = "text", .choices = outputs, .letter = 'o',
-	  .help = "What is printed: text for people, json (one record a line), or none." },
-	{ .name = "for", .type = TL_OPT_DURATION, .offset = FIELD(for_ns), .value = "0", .metavar = "TIME",
-	  .help = "End after so long (0: when the command ends, or at Ctrl-C)." },
-	{ .name = "tty", .type = TL_OPT_BOOL, .offset = FIELD(tty), .value = "false",
-	  .help = "Give the command a terminal instead of pipes, so that its stdio does not buffer." },
-	{ .name = "passthrough", .type = TL_OPT_BOOL, .offset = FIELD(passthrough), .value = "false",
-	  .help = "Copy the command's raw output to stderr as well." },
-	{ .name = "web", .type = TL_OPT_STRING, .offset = FIELD(web), .metavar = "HOST:PORT",
-	  .help = "Serve a page that searches the records while it runs." },
-	{ .name = "store", .type = TL_OPT_STRING, .offset = FIELD(store), .metavar = "FILE", .env = "TAPLINE_STORE",
-	  .help = "Where records are kept for tapline search. Default: tapline.db in ~/.local/state/tapline." },
-	{ .name = "pid", .type = TL_OPT_LIST, .offset = FIELD(pids), .metavar = "PID", .help = "Tap a process that runs." },
-	{ .name = "comm", .type = TL_OPT_LIST, .offset = FIELD(comms), .metavar = "NAME",
-	  .help = "Tap processes of this name, now and later; * and ? are wildcards." },
-	{ .name = "exe", .type = TL_OPT_LIST, .offset = FIELD(exes), .metavar = "PATH",
-	  .help = "Tap processes whose executable's path matches." },
-	{ .name = "unit", .type = TL_OPT_LIST, .offset = FIELD(units), .metavar = "UNIT", .help = "Tap a systemd unit." },
-	{ .name = "container", .type = TL_OPT_LIST, .offset = FIELD(containers), .metavar = "ID",
-	  .help = "Tap a container by its id (12 or more digits)." },
-	{ .name = "cgroup", .type = TL_OPT_LIST, .offset = FIELD(cgroups), .metavar = "PATH",
-	  .help = "Tap the control groups whose path matches." },
-	{ .name = "all", .type = TL_OPT_BOOL, .offset = FIELD(all), .value = "false", .help = "Tap every process." },
-	{ .name = "exclude-comm", .type = TL_OPT_LIST, .offset = FIELD(exclude_comms), .metavar = "NAME",
-	  .help = "Never tap processes of this name." },
-	{ .name = "follow-fork", .type = TL_OPT_BOOL, .offset = FIELD(follow_fork), .value = "true",
-	  .help = "Children of a tapped process are tapped too." },
-	{ .name = "path", .type = TL_OPT_LIST, .offset = FIELD(paths), .metavar = "GLOB",
-	  .help = "Regular files that are logs. Default: /var/log/** and **.log." },
-	{ .name = "parser", .type = TL_OPT_STRING, .offset = FIELD(parser), .value = "auto", .metavar = "NAME",
-	  .help = "How lines are parsed: auto, json, logfmt, raw." },
-	{ .name = "multiline", .type = TL_OPT_STRING, .offset = FIELD(multiline), .value = "auto", .metavar = "RULES",
-	  .help = "Join stack traces: auto, off, or a comma list of rules." },
-	{ .name = "multiline-rule", .type = TL_OPT_LIST, .offset = FIELD(multiline_rules), .metavar = "NAME=REGEX",
-	  .help = "A line that does not match REGEX continues the one before." },
-	{ .name = "redact", .type = TL_OPT_LIST, .offset = FIELD(redact), .metavar = "REGEX",
-	  .help = "Replace what matches before a line is kept anywhere." },
-	{ .name = "service-name", .type = TL_OPT_STRING, .offset = FIELD(service_name), .metavar = "NAME",
-	  .help = "service.name of every record." },
-	{ .name = "correlate", .type = TL_OPT_BOOL, .offset = FIELD(correlate), .value = "true",
-	  .help = "Give lines the id of their request." },
-	{ .name = "gate-confirms", .type = TL_OPT_INT, .offset = FIELD(gate_confirms), .value = "300", .min = 1,
-	  .max = 1000000, .metavar = "N", .help = "Requests that must confirm the thread rule before it is believed." },
-	{ .name = "backend", .type = TL_OPT_STRING, .offset = FIELD(backend), .value = "auto", .metavar = "NAME",
-	  .help = "auto, sys_exit or kretprobe.multi." },
-	{ .name = "ring", .type = TL_OPT_STRING, .offset = FIELD(ring), .value = "auto", .metavar = "KIND",
-	  .help = "auto, bpf or perf." },
-	{ .name = "ring-size", .type = TL_OPT_STRING, .offset = FIELD(ring_size), .value = "16MiB", .metavar = "SIZE",
-	  .help = "Size of the ring in the kernel." },
-	{ .name = "log-size", .type = TL_OPT_SIZE, .offset = FIELD(log_bytes), .value = "0", .metavar = "SIZE",
-	  .help = "Most that waits on disk between capture and store; 0: a tenth of the free space." },
-	{ .name = "state", .type = TL_OPT_STRING, .offset = FIELD(state_dir), .metavar = "DIR",
-	  .help = "Folder for this run's own files, removed at its end. Default: beside the store." },
-	{ .name = "quiet", .type = TL_OPT_BOOL, .offset = FIELD(quiet), .value = "false", .letter = 'q',
-	  .help = "No hints and no summary on stderr." },
-	{ .name = NULL },
+	{.name = "output",
+	 .type = TL_OPT_ENUM,
+	 .offset = FIELD(output),
+	 .value = "text",
+	 .choices = outputs,
+	 .letter = 'o',
+	 .help = "What is printed: text for people, json (one record a line), or none."},
+	{.name = "for",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(for_ns),
+	 .value = "0",
+	 .metavar = "TIME",
+	 .help = "End after so long (0: when the command ends, or at Ctrl-C)."},
+	{.name = "tty",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(tty),
+	 .value = "false",
+	 .help = "Give the command a terminal instead of pipes, so that its stdio does not "
+		 "buffer."},
+	{.name = "passthrough",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(passthrough),
+	 .value = "false",
+	 .help = "Copy the command's raw output to stderr as well."},
+	{.name = "web",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(web),
+	 .metavar = "HOST:PORT",
+	 .help = "Serve a page that searches the records while it runs."},
+	{.name = "store",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(store),
+	 .metavar = "FILE",
+	 .env = "TAPLINE_STORE",
+	 .help = "Where records are kept for tapline search. Default: tapline.db in "
+		 "~/.local/state/tapline."},
+	{.name = "pid",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(pids),
+	 .metavar = "PID",
+	 .help = "Tap a process that runs."},
+	{.name = "comm",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(comms),
+	 .metavar = "NAME",
+	 .help = "Tap processes of this name, now and later; * and ? are wildcards."},
+	{.name = "exe",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(exes),
+	 .metavar = "PATH",
+	 .help = "Tap processes whose executable's path matches."},
+	{.name = "unit",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(units),
+	 .metavar = "UNIT",
+	 .help = "Tap a systemd unit."},
+	{.name = "container",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(containers),
+	 .metavar = "ID",
+	 .help = "Tap a container by its id (12 or more digits)."},
+	{.name = "cgroup",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(cgroups),
+	 .metavar = "PATH",
+	 .help = "Tap the control groups whose path matches."},
+	{.name = "all",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(all),
+	 .value = "false",
+	 .help = "Tap every process."},
+	{.name = "exclude-comm",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(exclude_comms),
+	 .metavar = "NAME",
+	 .help = "Never tap processes of this name."},
+	{.name = "follow-fork",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(follow_fork),
+	 .value = "true",
+	 .help = "Children of a tapped process are tapped too."},
+	{.name = "path",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(paths),
+	 .metavar = "GLOB",
+	 .help = "Regular files that are logs. Default: /var/log/** and **.log."},
+	{.name = "parser",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(parser),
+	 .value = "auto",
+	 .metavar = "NAME",
+	 .help = "How lines are parsed: auto, json, logfmt, raw."},
+	{.name = "multiline",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(multiline),
+	 .value = "auto",
+	 .metavar = "RULES",
+	 .help = "Join stack traces: auto, off, or a comma list of rules."},
+	{.name = "multiline-rule",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(multiline_rules),
+	 .metavar = "NAME=REGEX",
+	 .help = "A line that does not match REGEX continues the one before."},
+	{.name = "redact",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(redact),
+	 .metavar = "REGEX",
+	 .help = "Replace what matches before a line is kept anywhere."},
+	{.name = "service-name",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(service_name),
+	 .metavar = "NAME",
+	 .help = "service.name of every record."},
+	{.name = "correlate",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(correlate),
+	 .value = "true",
+	 .help = "Give lines the id of their request."},
+	{.name = "gate-confirms",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(gate_confirms),
+	 .value = "300",
+	 .min = 1,
+	 .max = 1000000,
+	 .metavar = "N",
+	 .help = "Requests that must confirm the thread rule before it is believed."},
+	{.name = "backend",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(backend),
+	 .value = "auto",
+	 .metavar = "NAME",
+	 .help = "auto, sys_exit or kretprobe.multi."},
+	{.name = "ring",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(ring),
+	 .value = "auto",
+	 .metavar = "KIND",
+	 .help = "auto, bpf or perf."},
+	{.name = "ring-size",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(ring_size),
+	 .value = "16MiB",
+	 .metavar = "SIZE",
+	 .help = "Size of the ring in the kernel."},
+	{.name = "log-size",
+	 .type = TL_OPT_SIZE,
+	 .offset = FIELD(log_bytes),
+	 .value = "0",
+	 .metavar = "SIZE",
+	 .help = "Most that waits on disk between capture and store; 0: a tenth of the free "
+		 "space."},
+	{.name = "state",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(state_dir),
+	 .metavar = "DIR",
+	 .help = "Folder for this run's own files, removed at its end. Default: beside the store."},
+	{.name = "quiet",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(quiet),
+	 .value = "false",
+	 .letter = 'q',
+	 .help = "No hints and no summary on stderr."},
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_run_spec = {
 	.program = "tapline run",
 	.section = "run",
-	.usage = "tapline run [options] -- CMD [ARG...]\n       tapline run [options] --comm NAME | --pid PID | --unit UNIT ...",
-	.about = "Taps a command, or what already runs on this host: prints its log lines with the id of the request each\n"
-		 "belongs to and how that is known, and keeps them searchable. The command is not changed: its stdout and\n"
-		 "stderr are pipes that tapline empties, and its exit status is passed on. Ctrl-C drains before it ends.\n\n"
+	.usage = "tapline run [options] -- CMD [ARG...]\n       tapline run [options] --comm NAME "
+		 "| --pid PID | --unit UNIT ...",
+	.about = "Taps a command, or what already runs on this host: prints its log lines with the "
+		 "id of the request each\n"
+		 "belongs to and how that is known, and keeps them searchable. The command is not "
+		 "changed: its stdout and\n"
+		 "stderr are pipes that tapline empties, and its exit status is passed on. Ctrl-C "
+		 "drains before it ends.\n\n"
 		 "  tapline run -- python3 -u app.py\n"
 		 "  tapline run -o json -- ./server | jq .\n"
 		 "  tapline run --web 127.0.0.1:8080 --comm nginx --for 60s",
@@ -101,8 +213,10 @@ static void hint(struct tl_run *run, const char *text)
 		return;
 	run->hinted = true;
 	tl_msg(TL_INFO,
-	       "%s: %s keeps its output in a buffer when stdout is a pipe. Lines come late and cannot be joined to their "
-	       "requests. Use --tty, or `stdbuf -oL CMD`, PYTHONUNBUFFERED=1 (python), $stdout.sync = true (ruby)",
+	       "%s: %s keeps its output in a buffer when stdout is a pipe. Lines come late and "
+	       "cannot be joined to their "
+	       "requests. Use --tty, or `stdbuf -oL CMD`, PYTHONUNBUFFERED=1 (python), "
+	       "$stdout.sync = true (ruby)",
 	       text, run->command[0]);
 }
 
@@ -150,7 +264,7 @@ static uint64_t number_at(struct tl_span json, const char *object, const char *k
 
 void tl_run_summary(const struct tl_run *run)
 {
-	_cleanup_(tl_buf_done) struct tl_buf json = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf json = {0};
 	struct tl_span status;
 	char path[4200];
 
@@ -160,7 +274,9 @@ void tl_run_summary(const struct tl_run *run)
 	if (tl_file_read(path, 16 << 20, &json, NULL) < 0)
 		return;
 	status = tl_buf_span(&json);
-	tl_msg(TL_INFO, "%llu records, %llu HTTP exchanges, %llu bytes lost; kept in %s (tapline search WORD)",
+	tl_msg(TL_INFO,
+	       "%llu records, %llu HTTP exchanges, %llu bytes lost; kept in %s (tapline search "
+	       "WORD)",
 	       (unsigned long long)number_at(status, NULL, "records"),
 	       (unsigned long long)number_at(status, NULL, "exchanges"),
 	       (unsigned long long)number_at(status, "bytes", "gaps"), run->store);
@@ -171,7 +287,8 @@ static int child_exit(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Collects children that ended. Returns true when the run is over: the command, or without one the agent, has ended. */
+/* Collects children that ended. Returns true when the run is over: the command, or without one the
+ * agent, has ended. */
 static bool reap(struct tl_run *run)
 {
 	int status;
@@ -186,14 +303,17 @@ static bool reap(struct tl_run *run)
 		if (pid == run->agent) {
 			run->agent = 0;
 			run->agent_status = status;
-			tl_msg(TL_ERROR, "the agent ended unexpectedly (%s %d)", WIFEXITED(status) ? "status" : "signal",
+			tl_msg(TL_ERROR, "the agent ended unexpectedly (%s %d)",
+			       WIFEXITED(status) ? "status" : "signal",
 			       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 			return true;
 		}
 		if (pid == run->pipeline) {
 			run->pipeline = 0;
 			run->pipeline_status = status;
-			tl_msg(TL_ERROR, "the pipeline ended unexpectedly; what was captured stays in %s", run->dir);
+			tl_msg(TL_ERROR,
+			       "the pipeline ended unexpectedly; what was captured stays in %s",
+			       run->dir);
 			return true;
 		}
 		if (pid == run->web)
@@ -212,7 +332,8 @@ static bool on_signal(struct tl_run *run, int signals)
 	if (info.ssi_signo == SIGCHLD)
 		return reap(run);
 	if (run->child > 0) {
-		/* The terminal sent SIGINT to the command as well; its end is ours. A second signal ends it for sure. */
+		/* The terminal sent SIGINT to the command as well; its end is ours. A second signal
+		 * ends it for sure. */
 		kill(run->child, info.ssi_signo == SIGINT && info.ssi_pid == 0 ? 0 : SIGTERM);
 		return false;
 	}
@@ -223,7 +344,8 @@ static int next_timeout_ms(const struct tl_run *run, uint64_t started, uint64_t 
 {
 	uint64_t ns = 500 * TL_MS;
 
-	if (run->settings.for_ns && started + run->settings.for_ns > now && started + run->settings.for_ns - now < ns)
+	if (run->settings.for_ns && started + run->settings.for_ns > now &&
+	    started + run->settings.for_ns - now < ns)
 		ns = started + run->settings.for_ns - now;
 	return (int)(ns / TL_MS) + 1;
 }
@@ -235,9 +357,9 @@ static void watch(struct tl_run *run, int signals)
 
 	while (!over) {
 		struct pollfd p[3] = {
-			{ .fd = signals, .events = POLLIN },
-			{ .fd = run->out[0], .events = POLLIN },
-			{ .fd = run->out[1], .events = POLLIN },
+			{.fd = signals, .events = POLLIN},
+			{.fd = run->out[0], .events = POLLIN},
+			{.fd = run->out[1], .events = POLLIN},
 		};
 		uint64_t now = tl_mono_ns();
 
@@ -246,7 +368,8 @@ static void watch(struct tl_run *run, int signals)
 		if (p[0].revents)
 			over = on_signal(run, signals);
 		now = tl_mono_ns();
-		if (run->command && !run->out_bytes && now - started > QUIET_HINT_NS && run->child > 0)
+		if (run->command && !run->out_bytes && now - started > QUIET_HINT_NS &&
+		    run->child > 0)
 			hint(run, "no output yet");
 		if (run->settings.for_ns && now - started >= run->settings.for_ns && !told) {
 			told = true;
@@ -256,8 +379,8 @@ static void watch(struct tl_run *run, int signals)
 				over = true;
 		}
 	}
-	if (run->command && run->out_bytes && run->first_out_ns > started + QUIET_HINT_NS && !run->child &&
-	    tl_mono_ns() - run->first_out_ns < 100 * TL_MS)
+	if (run->command && run->out_bytes && run->first_out_ns > started + QUIET_HINT_NS &&
+	    !run->child && tl_mono_ns() - run->first_out_ns < 100 * TL_MS)
 		hint(run, "output came only at the end");
 }
 
@@ -271,7 +394,8 @@ static void end_one(pid_t *pid, int *status)
 	*pid = 0;
 }
 
-/* Ends what we started, in the order in which the bytes travel. The pipeline ends by itself at the end of the log. */
+/* Ends what we started, in the order in which the bytes travel. The pipeline ends by itself at the
+ * end of the log. */
 static void finish(struct tl_run *run)
 {
 	int web_status;
@@ -281,8 +405,8 @@ static void finish(struct tl_run *run)
 	tl_run_empty_output(run);
 	end_one(&run->agent, &run->agent_status);
 	if (run->pipeline > 0) {
-		/* An agent that did not end well has not closed its log: the pipeline would wait for more. Asked to stop, it takes
-		 * what is there first. */
+		/* An agent that did not end well has not closed its log: the pipeline would wait
+		 * for more. Asked to stop, it takes what is there first. */
 		if (!WIFEXITED(run->agent_status) || WEXITSTATUS(run->agent_status))
 			kill(run->pipeline, SIGTERM);
 		while (waitpid(run->pipeline, &run->pipeline_status, 0) < 0 && errno == EINTR)
@@ -294,7 +418,8 @@ static void finish(struct tl_run *run)
 	if (run->pipeline_status == 0)
 		(void)tl_remove_tree(run->dir);
 	else
-		tl_msg(TL_WARNING, "some records did not reach the store; they are in %s", run->dir);
+		tl_msg(TL_WARNING, "some records did not reach the store; they are in %s",
+		       run->dir);
 }
 
 static int make_folders(struct tl_run *run, struct tl_error *error)
@@ -315,7 +440,8 @@ static int make_folders(struct tl_run *run, struct tl_error *error)
 	r = tl_mkdir_p(folder, 0700, error);
 	if (r < 0)
 		return r;
-	if (snprintf(run->dir, sizeof(run->dir), "%s/run-%d", run->settings.state_dir ? run->settings.state_dir : folder,
+	if (snprintf(run->dir, sizeof(run->dir), "%s/run-%d",
+		     run->settings.state_dir ? run->settings.state_dir : folder,
 		     getpid()) >= (int)sizeof(run->dir))
 		return tl_error_set(error, -ENAMETOOLONG, "the path of --state is too long");
 	return tl_mkdir_p(run->dir, 0700, error);
@@ -323,7 +449,8 @@ static int make_folders(struct tl_run *run, struct tl_error *error)
 
 static bool selects(const struct tl_run_settings *s)
 {
-	return s->pids.n || s->comms.n || s->exes.n || s->units.n || s->containers.n || s->cgroups.n || s->all;
+	return s->pids.n || s->comms.n || s->exes.n || s->units.n || s->containers.n ||
+	       s->cgroups.n || s->all;
 }
 
 static int start(struct tl_run *run, struct tl_error *error)
@@ -331,8 +458,10 @@ static int start(struct tl_run *run, struct tl_error *error)
 	int r;
 
 	if (!run->command && !selects(&run->settings))
-		return tl_error_set(error, -EINVAL, "nothing to tap: give a command after --, or --pid, --comm, --unit "
-						    "(tapline run --help has examples)");
+		return tl_error_set(
+			error, -EINVAL,
+			"nothing to tap: give a command after --, or --pid, --comm, --unit "
+			"(tapline run --help has examples)");
 	r = make_folders(run, error);
 	if (r < 0)
 		return r;
@@ -381,9 +510,9 @@ static int status_of_failure(const struct tl_run *run, int code)
 
 int tl_run_main(int argc, char **argv)
 {
-	static struct tl_run run = { .out = { -1, -1 }, .start_fd = -1 };
+	static struct tl_run run = {.out = {-1, -1}, .start_fd = -1};
 	struct tl_conf *conf = NULL;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int rest, signals, r;
 
 	tl_msg_init("tapline", TL_INFO);

@@ -9,11 +9,13 @@
 #include "userspace/cli/cli.h"
 
 struct tl_run_settings {
-	struct tl_list pids, comms, exes, cgroups, containers, units, exclude_comms, paths, redact, multiline_rules;
+	struct tl_list pids, comms, exes, cgroups, containers, units, exclude_comms, paths, redact,
+		multiline_rules;
 	bool all, follow_fork, tty, passthrough, correlate, quiet;
-	int output;               /* enum tl_run_output */
+	int output; /* enum tl_run_output */
 	uint64_t for_ns;
-	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *multiline, *service_name, *parser;
+	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *multiline, *service_name,
+		*parser;
 	int64_t gate_confirms;
 	uint64_t log_bytes;
 };
@@ -22,26 +24,28 @@ enum tl_run_output { TL_RUN_TEXT, TL_RUN_JSON, TL_RUN_NONE };
 
 struct tl_run {
 	struct tl_run_settings settings;
-	char **command;           /* NULL: tap what runs already */
-	char store[4096];         /* path of the store */
-	char dir[4096];           /* the agent's state of this run, removed at the end */
+	char **command;	  /* NULL: tap what runs already */
+	char store[4096]; /* path of the store */
+	char dir[4096];	  /* the agent's state of this run, removed at the end */
 	pid_t agent, pipeline, web, child;
 	int agent_status, pipeline_status, child_status; /* wait status, once ended */
-	int out[2];               /* our ends of the command's stdout and stderr (with --tty both are out[0]) */
-	int start_fd;             /* a byte here lets the command begin */
-	uint64_t out_bytes;       /* the command wrote so much */
-	uint64_t first_out_ns;    /* when its first byte came */
+	int out[2];   /* our ends of the command's stdout and stderr (with --tty both are out[0]) */
+	int start_fd; /* a byte here lets the command begin */
+	uint64_t out_bytes;    /* the command wrote so much */
+	uint64_t first_out_ns; /* when its first byte came */
 	bool hinted;
 };
 
 /* Starts the command stopped before its exec; sets child, out, start_fd. */
 int tl_run_start_command(struct tl_run *run, struct tl_error *error);
-/* Starts the agent and waits until it captures. Errors: the agent's exit status as -status - 1000 when it failed itself. */
+/* Starts the agent and waits until it captures. Errors: the agent's exit status as -status - 1000
+ * when it failed itself. */
 int tl_run_start_agent(struct tl_run *run, struct tl_error *error);
 int tl_run_start_pipeline(struct tl_run *run, struct tl_error *error);
 int tl_run_start_web(struct tl_run *run, struct tl_error *error);
 
-/* Empties what the command wrote (to stderr with --passthrough). Returns false when all of its ends are closed. */
+/* Empties what the command wrote (to stderr with --passthrough). Returns false when all of its ends
+ * are closed. */
 bool tl_run_empty_output(struct tl_run *run);
 
 /* One line about the run on stderr: records, losses, where they are kept. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The processes of `tapline run`. Agent, pipeline and page are this same program with other arguments, in process groups of
- * their own, so that Ctrl-C reaches the command and us, and we end them in order. */
+/* The processes of `tapline run`. Agent, pipeline and page are this same program with other
+ * arguments, in process groups of their own, so that Ctrl-C reaches the command and us, and we end
+ * them in order. */
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
@@ -117,7 +118,7 @@ static void agent_args(const struct tl_run *run, int ready_fd, struct args *args
 
 int tl_run_start_agent(struct tl_run *run, struct tl_error *error)
 {
-	struct args args = { 0 };
+	struct args args = {0};
 	int ready[2];
 	char byte;
 	ssize_t n;
@@ -145,8 +146,8 @@ int tl_run_start_agent(struct tl_run *run, struct tl_error *error)
 
 int tl_run_start_pipeline(struct tl_run *run, struct tl_error *error)
 {
-	static const char *const outputs[] = { "text", "json", "none" };
-	struct args args = { 0 };
+	static const char *const outputs[] = {"text", "json", "none"};
+	struct args args = {0};
 	char log[4200];
 
 	snprintf(log, sizeof(log), "%s/log", run->dir);
@@ -158,12 +159,14 @@ int tl_run_start_pipeline(struct tl_run *run, struct tl_error *error)
 	add_flag(&args, "--parser", run->settings.parser);
 	run->pipeline = start_self(&args);
 	args_done(&args);
-	return run->pipeline < 0 ? tl_error_set(error, -errno, "cannot start the pipeline: %s", strerror(errno)) : 0;
+	return run->pipeline < 0 ? tl_error_set(error, -errno, "cannot start the pipeline: %s",
+						strerror(errno))
+				 : 0;
 }
 
 int tl_run_start_web(struct tl_run *run, struct tl_error *error)
 {
-	struct args args = { 0 };
+	struct args args = {0};
 
 	add(&args, "tapline");
 	add(&args, "web");
@@ -171,13 +174,16 @@ int tl_run_start_web(struct tl_run *run, struct tl_error *error)
 	add_flag(&args, "--listen", run->settings.web);
 	run->web = start_self(&args);
 	args_done(&args);
-	return run->web < 0 ? tl_error_set(error, -errno, "cannot start the page: %s", strerror(errno)) : 0;
+	return run->web < 0
+		       ? tl_error_set(error, -errno, "cannot start the page: %s", strerror(errno))
+		       : 0;
 }
 
 /* In the child: waits for the byte, then becomes the command. */
 static void become_command(struct tl_run *run, int go, int out, int err)
 {
-	int ours = fcntl(2, F_DUPFD_CLOEXEC, 3); /* a failure is our word, not a line of the command */
+	int ours =
+		fcntl(2, F_DUPFD_CLOEXEC, 3); /* a failure is our word, not a line of the command */
 	sigset_t none;
 	char byte;
 	int status;
@@ -205,7 +211,8 @@ static int open_output(struct tl_run *run, int ours[2], int theirs[2], struct tl
 	ours[1] = theirs[1] = -1;
 	if (run->settings.tty) {
 		if (openpty(&ours[0], &theirs[0], NULL, NULL, NULL) < 0)
-			return tl_error_set(error, -errno, "cannot open a pty for --tty: %s", strerror(errno));
+			return tl_error_set(error, -errno, "cannot open a pty for --tty: %s",
+					    strerror(errno));
 		return 0;
 	}
 	if (pipe(out) < 0 || pipe(err) < 0)

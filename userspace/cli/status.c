@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tapline status`: shows what the agent wrote into STATE/status.json a second ago, or last before it ended. */
+/* `tapline status`: shows what the agent wrote into STATE/status.json a second ago, or last before
+ * it ended. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,34 +19,52 @@ struct settings {
 	bool correlation, streams;
 };
 
-static const char *const outputs[] = { "text", "json", NULL };
+static const char *const outputs[] = {"text", "json", NULL};
 
 static const struct tl_option options[] = {
-	{ .name = "state", .type = TL_OPT_STRING, .offset = offsetof(struct settings, state_dir),
-	  .value = "/var/lib/tapline/agent", .metavar = "DIR", .help = "The agent's --state folder." },
-	{ .name = "output", .type = TL_OPT_ENUM, .offset = offsetof(struct settings, output), .value = "text",
-	  .choices = outputs, .letter = 'o', .help = "text, or json: the status file as it is." },
-	{ .name = "correlation", .type = TL_OPT_BOOL, .offset = offsetof(struct settings, correlation), .value = "false",
-	  .help = "Show the evidence for and against each service's thread rule." },
-	{ .name = "streams", .type = TL_OPT_BOOL, .offset = offsetof(struct settings, streams), .value = "true",
-	  .help = "Show each stream's bytes." },
-	{ .name = NULL },
+	{.name = "state",
+	 .type = TL_OPT_STRING,
+	 .offset = offsetof(struct settings, state_dir),
+	 .value = "/var/lib/tapline/agent",
+	 .metavar = "DIR",
+	 .help = "The agent's --state folder."},
+	{.name = "output",
+	 .type = TL_OPT_ENUM,
+	 .offset = offsetof(struct settings, output),
+	 .value = "text",
+	 .choices = outputs,
+	 .letter = 'o',
+	 .help = "text, or json: the status file as it is."},
+	{.name = "correlation",
+	 .type = TL_OPT_BOOL,
+	 .offset = offsetof(struct settings, correlation),
+	 .value = "false",
+	 .help = "Show the evidence for and against each service's thread rule."},
+	{.name = "streams",
+	 .type = TL_OPT_BOOL,
+	 .offset = offsetof(struct settings, streams),
+	 .value = "true",
+	 .help = "Show each stream's bytes."},
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_status_spec = {
 	.program = "tapline status",
 	.section = "status",
 	.usage = "tapline status [--state DIR] [--correlation] [-o json]",
-	.about = "What an agent saw, delivered and lost, per stream and in total, and how it knows request ids.\n"
-		 "seen = delivered + gaps (told in the output, by cause) + open (not yet a whole line).",
+	.about = "What an agent saw, delivered and lost, per stream and in total, and how it knows "
+		 "request ids.\n"
+		 "seen = delivered + gaps (told in the output, by cause) + open (not yet a whole "
+		 "line).",
 	.options = options,
 };
 
 static void print_string(const struct tl_json_value *value)
 {
-	_cleanup_(tl_buf_done) struct tl_buf text = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf text = {0};
 
-	if (value->type == TL_JSON_STRING && value->escaped && tl_json_unescape(value->raw, &text) == 0)
+	if (value->type == TL_JSON_STRING && value->escaped &&
+	    tl_json_unescape(value->raw, &text) == 0)
 		printf("%.*s", (int)text.len, text.data);
 	else
 		printf("%.*s", (int)value->raw.len, value->raw.data);
@@ -89,11 +108,13 @@ static void print_ring(struct tl_span json)
 {
 	struct tl_json_value kind, bytes, pending;
 
-	if (tl_json_find(json, "ring", &kind) != 1 || tl_json_find(json, "ring_bytes", &bytes) != 1 ||
+	if (tl_json_find(json, "ring", &kind) != 1 ||
+	    tl_json_find(json, "ring_bytes", &bytes) != 1 ||
 	    tl_json_find(json, "ring_pending_bytes", &pending) != 1)
 		return;
-	printf("%-18s %.*s, %.*s bytes, %.*s of them waiting\n", "ring", (int)kind.raw.len, kind.raw.data,
-	       (int)bytes.raw.len, bytes.raw.data, (int)pending.raw.len, pending.raw.data);
+	printf("%-18s %.*s, %.*s bytes, %.*s of them waiting\n", "ring", (int)kind.raw.len,
+	       kind.raw.data, (int)bytes.raw.len, bytes.raw.data, (int)pending.raw.len,
+	       pending.raw.data);
 }
 
 /* How long the log bridges an outage of the broker. */
@@ -102,11 +123,11 @@ static void print_outage(struct tl_span json)
 	struct tl_json_value log, value;
 	uint64_t s;
 
-	if (tl_json_find(json, "log", &log) != 1 || tl_json_find(log.raw, "outage_seconds", &value) != 1 ||
-	    tl_json_u64(&value, &s) < 0)
+	if (tl_json_find(json, "log", &log) != 1 ||
+	    tl_json_find(log.raw, "outage_seconds", &value) != 1 || tl_json_u64(&value, &s) < 0)
 		return;
-	printf("%-18s %llu h %llu min more at the rate of now\n", "  bridges", (unsigned long long)(s / 3600),
-	       (unsigned long long)(s / 60 % 60));
+	printf("%-18s %llu h %llu min more at the rate of now\n", "  bridges",
+	       (unsigned long long)(s / 3600), (unsigned long long)(s / 60 % 60));
 }
 
 static void print_cell(struct tl_span json, const char *key, int width)
@@ -126,8 +147,8 @@ static void print_streams(struct tl_span json)
 
 	if (tl_json_find(json, "streams", &array) != 1 || tl_json_enter(&cursor, array.raw) < 0)
 		return;
-	printf("\n%8s %8s %5s %12s %12s %10s %10s %9s  %s\n", "STREAM", "PID", "KIND", "SEEN", "DELIVERED", "GAPS",
-	       "OPEN", "RECORDS", "PATH");
+	printf("\n%8s %8s %5s %12s %12s %10s %10s %9s  %s\n", "STREAM", "PID", "KIND", "SEEN",
+	       "DELIVERED", "GAPS", "OPEN", "RECORDS", "PATH");
 	while (tl_json_element(&cursor, &row) == 1) {
 		printf("%s", "");
 		print_cell(row.raw, "stream.id", 7);
@@ -149,9 +170,11 @@ static void print_gates(struct tl_span correlation)
 	struct tl_json_value array, row;
 	struct tl_json_cursor cursor;
 
-	if (tl_json_find(correlation, "gates", &array) != 1 || tl_json_enter(&cursor, array.raw) < 0)
+	if (tl_json_find(correlation, "gates", &array) != 1 ||
+	    tl_json_enter(&cursor, array.raw) < 0)
 		return;
-	printf("\nthread rule by service (a process of it)\n%8s %10s %12s %6s\n", "PID", "CONFIRMS", "CONTRADICTS", "OPEN");
+	printf("\nthread rule by service (a process of it)\n%8s %10s %12s %6s\n", "PID", "CONFIRMS",
+	       "CONTRADICTS", "OPEN");
 	while (tl_json_element(&cursor, &row) == 1) {
 		print_cell(row.raw, "process.pid", 7);
 		print_cell(row.raw, "confirms", 10);
@@ -177,7 +200,8 @@ static void print_text(struct tl_span json, const struct settings *settings)
 	print_field(json, "time", "as of");
 	print_field(json, "state", "state");
 	if (!alive(json))
-		puts("                   the agent does not run (any more); these are its last words");
+		puts("                   the agent does not run (any more); these are its last "
+		     "words");
 	print_field(json, "version", "version");
 	print_field(json, "backend", "backend");
 	print_field(json, "backend_why", "  because");
@@ -202,10 +226,10 @@ static void print_text(struct tl_span json, const struct settings *settings)
 
 int tl_status_main(int argc, char **argv)
 {
-	_cleanup_(tl_buf_done) struct tl_buf json = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf json = {0};
 	struct settings settings;
 	struct tl_conf *conf = NULL;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	char path[4096];
 	int rest, r;
 

@@ -12,25 +12,30 @@
 #include "version.h"
 
 const struct tl_command tl_commands[] = {
-	{ "run", "tap a command, or what already runs, on this host, with nothing else to install", tl_run_main,
-	  &tl_run_spec, false },
-	{ "tail", "show records as they come", tl_tail_main, &tl_tail_spec, false },
-	{ "search", "find records by words, fields, time and request id", tl_search_main, &tl_search_spec, false },
-	{ "status", "what an agent saw, delivered and lost, and why it trusts an id", tl_status_main, &tl_status_spec,
-	  false },
-	{ "web", "a page over the store", tl_web_main, &tl_web_spec, false },
-	{ "config", "check a configuration file; print the reference", tl_config_main, NULL, false },
-	{ "agent", "capture and forward (a node's daemon)", tl_agent_main, &tl_agent_spec, false },
-	{ "stream", "parse, enrich, filter and count (Kafka to Kafka)", tl_stream_main, &tl_stream_spec, false },
-	{ "sink", "carry records to a store: elasticsearch, store", tl_sink_main, NULL, false },
-	{ "unload", "take what a stopped agent left in the kernel out of it", tl_unload_main, &tl_unload_spec, false },
-	{ "pipeline", "stream and store in one process over a local log", tl_pipeline_main, NULL, true },
-	{ NULL, NULL, NULL, NULL, false },
+	{"run", "tap a command, or what already runs, on this host, with nothing else to install",
+	 tl_run_main, &tl_run_spec, false},
+	{"tail", "show records as they come", tl_tail_main, &tl_tail_spec, false},
+	{"search", "find records by words, fields, time and request id", tl_search_main,
+	 &tl_search_spec, false},
+	{"status", "what an agent saw, delivered and lost, and why it trusts an id", tl_status_main,
+	 &tl_status_spec, false},
+	{"web", "a page over the store", tl_web_main, &tl_web_spec, false},
+	{"config", "check a configuration file; print the reference", tl_config_main, NULL, false},
+	{"agent", "capture and forward (a node's daemon)", tl_agent_main, &tl_agent_spec, false},
+	{"stream", "parse, enrich, filter and count (Kafka to Kafka)", tl_stream_main,
+	 &tl_stream_spec, false},
+	{"sink", "carry records to a store: elasticsearch, store", tl_sink_main, NULL, false},
+	{"unload", "take what a stopped agent left in the kernel out of it", tl_unload_main,
+	 &tl_unload_spec, false},
+	{"pipeline", "stream and store in one process over a local log", tl_pipeline_main, NULL,
+	 true},
+	{NULL, NULL, NULL, NULL, false},
 };
 
 static void usage(FILE *out)
 {
-	fputs("tapline captures what services already write, at the kernel's edge, and joins every line to its request.\n\n"
+	fputs("tapline captures what services already write, at the kernel's edge, and joins every "
+	      "line to its request.\n\n"
 	      "usage: tapline COMMAND [options]\n\n",
 	      out);
 	for (const struct tl_command *command = tl_commands; command->name; command++)

@@ -111,7 +111,7 @@ static int set_sizes(struct tl_log *log, const struct tl_log_options *options,
 		return tl_error_set(error, -ENOSPC,
 				    "no room for the log in %s: one segment takes %" PRIu64
 				    " bytes, %" PRIu64 " are free; free some space, choose a "
-						       "folder on another disk or a smaller size",
+				    "folder on another disk or a smaller size",
 				    log->dir, log->segment_bytes, available);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Access lines in the common and combined log formats (Apache, nginx, python http.server): client ident user [time] "METHOD path
- * PROTOCOL" status size ["referer" "agent"]. The body stays as it is. The query string is cut off the path. */
+/* Access lines in the common and combined log formats (Apache, nginx, python http.server): client
+ * ident user [time] "METHOD path PROTOCOL" status size ["referer" "agent"]. The body stays as it
+ * is. The query string is cut off the path. */
 #include "userspace/parse/parsers.h"
 
 static bool take(struct tl_span *text, char end, struct tl_span *ret)
@@ -9,7 +10,7 @@ static bool take(struct tl_span *text, char end, struct tl_span *ret)
 
 	if (!at)
 		return false;
-	*ret = (struct tl_span){ text->data, (size_t)(at - text->data) };
+	*ret = (struct tl_span){text->data, (size_t)(at - text->data)};
 	text->data += ret->len + 1;
 	text->len -= ret->len + 1;
 	return true;
@@ -54,24 +55,24 @@ static bool read_access(struct tl_span text, struct access *a)
 
 	if (!take(&text, ' ', &a->client) || !a->client.len || !take(&text, ' ', &ident) ||
 	    !take(&text, ' ', &a->user) || !expect(&text, '[') || !take(&text, ']', &a->time) ||
-	    !expect(&text, ' ') || !expect(&text, '"') || !take(&text, '"', &request) || !expect(&text, ' ') ||
-	    !read_request(request, a))
+	    !expect(&text, ' ') || !expect(&text, '"') || !take(&text, '"', &request) ||
+	    !expect(&text, ' ') || !read_request(request, a))
 		return false;
 	end = text.len ? memchr(text.data, ' ', text.len) : NULL;
-	a->status = (struct tl_span){ text.data, end ? (size_t)(end - text.data) : text.len };
+	a->status = (struct tl_span){text.data, end ? (size_t)(end - text.data) : text.len};
 	if (a->status.len != 3 || tl_digits(a->status.data, 3) < 100)
 		return false;
 	text.data += a->status.len, text.len -= a->status.len;
 	if (expect(&text, ' '))
 		while (a->size.len < text.len && tl_is_digit(text.data[a->size.len]))
-			a->size = (struct tl_span){ text.data, a->size.len + 1 };
+			a->size = (struct tl_span){text.data, a->size.len + 1};
 	return true;
 }
 
 static int parse_access(struct tl_record *record, struct tl_arena *arena)
 {
 	struct tl_attrs *attributes = &record->attributes;
-	struct access a = { 0 };
+	struct access a = {0};
 	uint64_t when;
 
 	(void)arena;
@@ -84,12 +85,17 @@ static int parse_access(struct tl_record *record, struct tl_arena *arena)
 		tl_attr_set(attributes, "user.name", a.user);
 	tl_attr_set(attributes, "http.request.method", a.method);
 	tl_attr_set(attributes, "url.path", a.path);
-	tl_attr_set(attributes, "network.protocol.version", (struct tl_span){ a.protocol.data + 5, a.protocol.len - 5 });
-	tl_attr_set_span(attributes, TL_SPAN_LIT("http.response.status_code"), a.status, TL_ATTR_LITERAL);
+	tl_attr_set(attributes, "network.protocol.version",
+		    (struct tl_span){a.protocol.data + 5, a.protocol.len - 5});
+	tl_attr_set_span(attributes, TL_SPAN_LIT("http.response.status_code"), a.status,
+			 TL_ATTR_LITERAL);
 	if (a.size.len && a.size.len < 16 && (a.size.len == 1 || a.size.data[0] != '0'))
-		tl_attr_set_span(attributes, TL_SPAN_LIT("http.response.body.size"), a.size, TL_ATTR_LITERAL);
+		tl_attr_set_span(attributes, TL_SPAN_LIT("http.response.body.size"), a.size,
+				 TL_ATTR_LITERAL);
 	if (!record->severity_number) {
-		record->severity_number = a.status.data[0] == '5' ? 17 : a.status.data[0] == '4' ? 13 : 9;
+		record->severity_number = a.status.data[0] == '5'   ? 17
+					  : a.status.data[0] == '4' ? 13
+								    : 9;
 		record->severity_text = tl_span_str(tl_severity_text(record->severity_number));
 	}
 	return 1;
@@ -97,6 +103,7 @@ static int parse_access(struct tl_record *record, struct tl_arena *arena)
 
 const struct tl_parser_ops tl_parser_access = {
 	.name = "access",
-	.about = "Access logs in the common and combined formats (Apache, nginx, python http.server).",
+	.about = "Access logs in the common and combined formats (Apache, nginx, python "
+		 "http.server).",
 	.parse = parse_access,
 };

@@ -5,15 +5,32 @@ static const struct {
 	const char *name;
 	enum tl_field field;
 } fields[] = {
-	{ "msg", TL_FIELD_MESSAGE },         { "message", TL_FIELD_MESSAGE },      { "@m", TL_FIELD_MESSAGE },
-	{ "event", TL_FIELD_MESSAGE },       { "body", TL_FIELD_MESSAGE },         { "level", TL_FIELD_SEVERITY },
-	{ "lvl", TL_FIELD_SEVERITY },        { "severity", TL_FIELD_SEVERITY },    { "loglevel", TL_FIELD_SEVERITY },
-	{ "log.level", TL_FIELD_SEVERITY },  { "levelname", TL_FIELD_SEVERITY },   { "@l", TL_FIELD_SEVERITY },
-	{ "severity_text", TL_FIELD_SEVERITY }, { "ts", TL_FIELD_TIME },           { "time", TL_FIELD_TIME },
-	{ "timestamp", TL_FIELD_TIME },      { "@timestamp", TL_FIELD_TIME },      { "@t", TL_FIELD_TIME },
-	{ "datetime", TL_FIELD_TIME },       { "asctime", TL_FIELD_TIME },         { "trace_id", TL_FIELD_TRACE_ID },
-	{ "traceid", TL_FIELD_TRACE_ID },    { "trace.id", TL_FIELD_TRACE_ID },    { "span_id", TL_FIELD_SPAN_ID },
-	{ "spanid", TL_FIELD_SPAN_ID },      { "span.id", TL_FIELD_SPAN_ID },
+	{"msg", TL_FIELD_MESSAGE},
+	{"message", TL_FIELD_MESSAGE},
+	{"@m", TL_FIELD_MESSAGE},
+	{"event", TL_FIELD_MESSAGE},
+	{"body", TL_FIELD_MESSAGE},
+	{"level", TL_FIELD_SEVERITY},
+	{"lvl", TL_FIELD_SEVERITY},
+	{"severity", TL_FIELD_SEVERITY},
+	{"loglevel", TL_FIELD_SEVERITY},
+	{"log.level", TL_FIELD_SEVERITY},
+	{"levelname", TL_FIELD_SEVERITY},
+	{"@l", TL_FIELD_SEVERITY},
+	{"severity_text", TL_FIELD_SEVERITY},
+	{"ts", TL_FIELD_TIME},
+	{"time", TL_FIELD_TIME},
+	{"timestamp", TL_FIELD_TIME},
+	{"@timestamp", TL_FIELD_TIME},
+	{"@t", TL_FIELD_TIME},
+	{"datetime", TL_FIELD_TIME},
+	{"asctime", TL_FIELD_TIME},
+	{"trace_id", TL_FIELD_TRACE_ID},
+	{"traceid", TL_FIELD_TRACE_ID},
+	{"trace.id", TL_FIELD_TRACE_ID},
+	{"span_id", TL_FIELD_SPAN_ID},
+	{"spanid", TL_FIELD_SPAN_ID},
+	{"span.id", TL_FIELD_SPAN_ID},
 };
 
 enum tl_field tl_field_find(struct tl_span name)
@@ -63,7 +80,8 @@ static bool take_time(struct tl_record *record, struct tl_span value)
 	return true;
 }
 
-/* The line's own trace is the line's word; one that the agent proved from the request is not replaced by another. */
+/* The line's own trace is the line's word; one that the agent proved from the request is not
+ * replaced by another. */
 static bool take_id(struct tl_span *id, struct tl_span value, size_t len)
 {
 	if (!is_hex(value, len) || (id->len && !tl_span_eq(*id, value)))
@@ -72,7 +90,8 @@ static bool take_id(struct tl_span *id, struct tl_span value, size_t len)
 	return true;
 }
 
-bool tl_field_put(struct tl_record *record, struct tl_span name, struct tl_span value, enum tl_attr_type type)
+bool tl_field_put(struct tl_record *record, struct tl_span name, struct tl_span value,
+		  enum tl_attr_type type)
 {
 	bool taken = false;
 
@@ -103,18 +122,22 @@ bool tl_field_put(struct tl_record *record, struct tl_span name, struct tl_span 
 	return false;
 }
 
-/* Names that only tapline gives: a line that carries one must not be able to forge it, even where tapline gave none. */
+/* Names that only tapline gives: a line that carries one must not be able to forge it, even where
+ * tapline gave none. */
 static bool is_ours(struct tl_span key)
 {
-	static const struct tl_span prefixes[] = { { "correlation.", 12 }, { "stream.", 7 }, { "tapline.", 8 } };
+	static const struct tl_span prefixes[] = {
+		{"correlation.", 12}, {"stream.", 7}, {"tapline.", 8}};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (key.len > prefixes[i].len && memcmp(key.data, prefixes[i].data, prefixes[i].len) == 0)
+		if (key.len > prefixes[i].len &&
+		    memcmp(key.data, prefixes[i].data, prefixes[i].len) == 0)
 			return true;
 	return false;
 }
 
-struct tl_span tl_field_own_key(const struct tl_record *record, uint32_t own, struct tl_span key, struct tl_arena *arena)
+struct tl_span tl_field_own_key(const struct tl_record *record, uint32_t own, struct tl_span key,
+				struct tl_arena *arena)
 {
 	if (is_ours(key))
 		return tl_arena_printf(arena, "log.%.*s", (int)key.len, key.data);

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One JSON object a line. Deeper values are kept as their JSON text under their key. A key that the agent set already
- * (correlation.id, stream.id …) is the agent's: the line's own goes under "log." + key, so that no text can forge it. */
+/* One JSON object a line. Deeper values are kept as their JSON text under their key. A key that the
+ * agent set already (correlation.id, stream.id …) is the agent's: the line's own goes under "log."
+ * + key, so that no text can forge it. */
 #include "userspace/base/json.h"
 #include "userspace/parse/parsers.h"
 
 static bool unescape(struct tl_span raw, struct tl_arena *arena, struct tl_span *ret)
 {
 	char *room = tl_arena_alloc(arena, raw.len + 1);
-	struct tl_buf out = { .data = room, .cap = raw.len + 1, .max = raw.len + 1 };
+	struct tl_buf out = {.data = room, .cap = raw.len + 1, .max = raw.len + 1};
 
 	/* Unescaping never makes text longer, so the buffer cannot grow out of the arena. */
 	if (!room || tl_json_unescape(raw, &out) < 0 || out.data != room)
 		return false;
-	*ret = (struct tl_span){ room, out.len };
+	*ret = (struct tl_span){room, out.len};
 	return true;
 }
 
-static int put_member(struct tl_record *record, uint32_t own, struct tl_span key, const struct tl_json_value *value,
-		      struct tl_arena *arena)
+static int put_member(struct tl_record *record, uint32_t own, struct tl_span key,
+		      const struct tl_json_value *value, struct tl_arena *arena)
 {
 	struct tl_span text = value->raw;
 
@@ -28,11 +29,13 @@ static int put_member(struct tl_record *record, uint32_t own, struct tl_span key
 	if (value->type == TL_JSON_STRING && value->escaped && !unescape(text, arena, &text))
 		return -EINVAL;
 	tl_field_put(record, tl_field_own_key(record, own, key, arena), text,
-		     value->type == TL_JSON_NUMBER || value->type == TL_JSON_BOOL ? TL_ATTR_LITERAL : TL_ATTR_STRING);
+		     value->type == TL_JSON_NUMBER || value->type == TL_JSON_BOOL ? TL_ATTR_LITERAL
+										  : TL_ATTR_STRING);
 	return 0;
 }
 
-/* First pass: is it one whole well-formed object? Then nothing of a half-read line is left in the record. */
+/* First pass: is it one whole well-formed object? Then nothing of a half-read line is left in the
+ * record. */
 static bool is_object(struct tl_span text)
 {
 	struct tl_json_cursor cursor;

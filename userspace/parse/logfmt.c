@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* logfmt: key=value key="quoted value" flag. A line is taken for logfmt when it begins with a pair and has two pairs at least. */
+/* logfmt: key=value key="quoted value" flag. A line is taken for logfmt when it begins with a pair
+ * and has two pairs at least. */
 #include "userspace/parse/parsers.h"
 
 struct pair {
@@ -9,7 +10,8 @@ struct pair {
 
 static bool is_key_char(char c)
 {
-	return tl_is_letter(c) || tl_is_digit(c) || c == '_' || c == '-' || c == '.' || c == '@' || c == '/';
+	return tl_is_letter(c) || tl_is_digit(c) || c == '_' || c == '-' || c == '.' || c == '@' ||
+	       c == '/';
 }
 
 static bool read_quoted(struct tl_span text, size_t *at, struct pair *ret)
@@ -26,7 +28,7 @@ static bool read_quoted(struct tl_span text, size_t *at, struct pair *ret)
 	if (i >= text.len)
 		return false;
 	ret->quoted = true;
-	ret->value = (struct tl_span){ text.data + start, i - start };
+	ret->value = (struct tl_span){text.data + start, i - start};
 	*at = i + 1;
 	return *at == text.len || text.data[*at] == ' ' || text.data[*at] == '\t';
 }
@@ -40,24 +42,25 @@ static int next_pair(struct tl_span text, size_t *at, struct pair *ret)
 		i++;
 	if (i == text.len)
 		return 0;
-	*ret = (struct pair){ 0 };
+	*ret = (struct pair){0};
 	start = i;
 	while (i < text.len && is_key_char(text.data[i]))
 		i++;
 	if (i == start || i == text.len || text.data[i] != '=')
 		return -1;
-	ret->key = (struct tl_span){ text.data + start, i - start };
+	ret->key = (struct tl_span){text.data + start, i - start};
 	i++;
 	if (i < text.len && text.data[i] == '"') {
 		*at = i;
 		return read_quoted(text, at, ret) ? 1 : -1;
 	}
 	start = i;
-	while (i < text.len && text.data[i] != ' ' && text.data[i] != '\t' && text.data[i] != '"' && text.data[i] != '=')
+	while (i < text.len && text.data[i] != ' ' && text.data[i] != '\t' && text.data[i] != '"' &&
+	       text.data[i] != '=')
 		i++;
 	if (i < text.len && (text.data[i] == '"' || text.data[i] == '='))
 		return -1;
-	ret->value = (struct tl_span){ text.data + start, i - start };
+	ret->value = (struct tl_span){text.data + start, i - start};
 	*at = i;
 	return 1;
 }
@@ -78,7 +81,7 @@ static struct tl_span unquote(struct tl_span value, struct tl_arena *arena)
 		}
 		out[n++] = c;
 	}
-	return (struct tl_span){ out, n };
+	return (struct tl_span){out, n};
 }
 
 /* A JSON number of plain digits: kept as a literal. Others ("007", "1e999") stay text. */
@@ -97,7 +100,8 @@ static bool is_number(struct tl_span value)
 	}
 	if (value.len == digits)
 		return false;
-	return value.data[digits] != '0' || value.len == digits + 1 || value.data[digits + 1] == '.';
+	return value.data[digits] != '0' || value.len == digits + 1 ||
+	       value.data[digits + 1] == '.';
 }
 
 static bool looks_like(struct tl_span text)
@@ -123,12 +127,14 @@ static int parse_logfmt(struct tl_record *record, struct tl_arena *arena)
 	if (!looks_like(text))
 		return 0;
 	while (next_pair(text, &at, &pair) == 1) {
-		bool number = !pair.quoted && (is_number(pair.value) || tl_span_is(pair.value, "true") ||
-					       tl_span_is(pair.value, "false"));
+		bool number =
+			!pair.quoted && (is_number(pair.value) || tl_span_is(pair.value, "true") ||
+					 tl_span_is(pair.value, "false"));
 
 		if (pair.escaped)
 			pair.value = unquote(pair.value, arena);
-		tl_field_put(record, tl_field_own_key(record, agent, pair.key, arena), pair.value, number ? TL_ATTR_LITERAL : TL_ATTR_STRING);
+		tl_field_put(record, tl_field_own_key(record, agent, pair.key, arena), pair.value,
+			     number ? TL_ATTR_LITERAL : TL_ATTR_STRING);
 	}
 	return 1;
 }

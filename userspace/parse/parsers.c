@@ -2,14 +2,11 @@
 #include "userspace/parse/parsers.h"
 
 const struct tl_parser_ops *const tl_parsers[] = {
-	&tl_parser_json,
-	&tl_parser_access,
-	&tl_parser_logfmt,
-	&tl_parser_raw,
-	NULL,
+	&tl_parser_json, &tl_parser_access, &tl_parser_logfmt, &tl_parser_raw, NULL,
 };
 
-/* Parsers differ in their first bytes, so trying all in order costs little for those that do not fit. */
+/* Parsers differ in their first bytes, so trying all in order costs little for those that do not
+ * fit. */
 static int parse_auto(struct tl_record *record, struct tl_arena *arena)
 {
 	for (size_t i = 0; tl_parsers[i]; i++) {

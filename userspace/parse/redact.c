@@ -14,7 +14,7 @@ struct tl_redact {
 	pcre2_match_context *context;
 };
 
-static const struct tl_span replacement = { "[redacted]", 10 };
+static const struct tl_span replacement = {"[redacted]", 10};
 
 static int compile(const char *rule, pcre2_code **ret_code, struct tl_error *error)
 {
@@ -25,13 +25,15 @@ static int compile(const char *rule, pcre2_code **ret_code, struct tl_error *err
 	*ret_code = pcre2_compile((PCRE2_SPTR)rule, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
 	if (!*ret_code) {
 		pcre2_get_error_message(code, reason, sizeof(reason));
-		return tl_error_set(error, -EINVAL, "redact rule `%s`: %s at character %zu", rule, reason, at);
+		return tl_error_set(error, -EINVAL, "redact rule `%s`: %s at character %zu", rule,
+				    reason, at);
 	}
 	(void)pcre2_jit_compile(*ret_code, PCRE2_JIT_COMPLETE);
 	return 0;
 }
 
-int tl_redact_new(const char *const *rules, size_t n, struct tl_redact **ret, struct tl_error *error)
+int tl_redact_new(const char *const *rules, size_t n, struct tl_redact **ret,
+		  struct tl_error *error)
 {
 	_cleanup_(tl_redact_freep) struct tl_redact *redact = NULL;
 	int r;
@@ -70,11 +72,13 @@ void tl_redact_free(struct tl_redact *redact)
 	free(redact);
 }
 
-/* Next match at or after `from`: 1 found, 0 none, negative: could not be decided. An empty match is none. */
-static int next_match(const struct tl_redact *redact, const pcre2_code *code, struct tl_span text, size_t from,
-		      size_t *ret_start, size_t *ret_end)
+/* Next match at or after `from`: 1 found, 0 none, negative: could not be decided. An empty match is
+ * none. */
+static int next_match(const struct tl_redact *redact, const pcre2_code *code, struct tl_span text,
+		      size_t from, size_t *ret_start, size_t *ret_end)
 {
-	int r = pcre2_match(code, (PCRE2_SPTR)text.data, text.len, from, 0, redact->match, redact->context);
+	int r = pcre2_match(code, (PCRE2_SPTR)text.data, text.len, from, 0, redact->match,
+			    redact->context);
 	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(redact->match);
 
 	if (r == PCRE2_ERROR_NOMATCH)
@@ -88,10 +92,10 @@ static int next_match(const struct tl_redact *redact, const pcre2_code *code, st
 	return 1;
 }
 
-static struct tl_span apply_one(const struct tl_redact *redact, const pcre2_code *code, struct tl_span text,
-				struct tl_arena *arena)
+static struct tl_span apply_one(const struct tl_redact *redact, const pcre2_code *code,
+				struct tl_span text, struct tl_arena *arena)
 {
-	_cleanup_(tl_buf_done) struct tl_buf out = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf out = {0};
 	size_t from = 0, start, end;
 	struct tl_span copy;
 	int r;
@@ -111,7 +115,8 @@ static struct tl_span apply_one(const struct tl_redact *redact, const pcre2_code
 	return copy.data ? copy : replacement;
 }
 
-struct tl_span tl_redact_apply(struct tl_redact *redact, struct tl_span text, struct tl_arena *arena)
+struct tl_span tl_redact_apply(struct tl_redact *redact, struct tl_span text,
+			       struct tl_arena *arena)
 {
 	for (size_t i = 0; i < redact->n; i++)
 		text = apply_one(redact, redact->codes[i], text, arena);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timestamps as loggers write them. Each reader takes the text at `at` and says how many bytes it took, 0 when it is not this
- * form. Days are counted by the civil calendar (Howard Hinnant's days_from_civil, public domain algorithm): no time zone
- * database, no locale, no allocation. */
+/* Timestamps as loggers write them. Each reader takes the text at `at` and says how many bytes it
+ * took, 0 when it is not this form. Days are counted by the civil calendar (Howard Hinnant's
+ * days_from_civil, public domain algorithm): no time zone database, no locale, no allocation. */
 #include "userspace/base/clock.h"
 #include "userspace/parse/parsers.h"
 
@@ -29,7 +29,7 @@ static int64_t days_from_civil(int y, int m, int d)
 
 static int days_in(int year, int month)
 {
-	static const uint8_t days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
 	return days[month - 1] + (month == 2 && leap);
@@ -39,11 +39,12 @@ static bool to_ns(const struct moment *t, uint64_t *ret)
 {
 	int64_t seconds;
 
-	if (t->year < YEAR_MIN || t->year > YEAR_MAX || t->month < 1 || t->month > 12 || t->day < 1 ||
-	    t->day > days_in(t->year, t->month) || t->hour > 23 || t->minute > 59 || t->second > 60)
+	if (t->year < YEAR_MIN || t->year > YEAR_MAX || t->month < 1 || t->month > 12 ||
+	    t->day < 1 || t->day > days_in(t->year, t->month) || t->hour > 23 || t->minute > 59 ||
+	    t->second > 60)
 		return false;
-	seconds = days_from_civil(t->year, t->month, t->day) * 86400 + t->hour * 3600 + t->minute * 60 + t->second -
-		  t->offset_s;
+	seconds = days_from_civil(t->year, t->month, t->day) * 86400 + t->hour * 3600 +
+		  t->minute * 60 + t->second - t->offset_s;
 	if (seconds < 0)
 		return false;
 	*ret = (uint64_t)seconds * TL_SEC + t->ns;
@@ -67,11 +68,13 @@ static size_t read_clock(struct tl_span s, size_t at, struct moment *t)
 	size_t i = at + 8, digits;
 	uint32_t scale = 100000000;
 
-	if (!two(s, at, &t->hour) || !is_at(s, at + 2, ':') || !two(s, at + 3, &t->minute) || !is_at(s, at + 5, ':') ||
-	    !two(s, at + 6, &t->second))
+	if (!two(s, at, &t->hour) || !is_at(s, at + 2, ':') || !two(s, at + 3, &t->minute) ||
+	    !is_at(s, at + 5, ':') || !two(s, at + 6, &t->second))
 		return 0;
 	if (i + 1 < s.len && (s.data[i] == '.' || s.data[i] == ',') && tl_is_digit(s.data[i + 1])) {
-		for (digits = 1; i + digits < s.len && digits <= 9 && tl_is_digit(s.data[i + digits]); digits++) {
+		for (digits = 1;
+		     i + digits < s.len && digits <= 9 && tl_is_digit(s.data[i + digits]);
+		     digits++) {
 			t->ns += (uint32_t)(s.data[i + digits] - '0') * scale;
 			scale /= 10;
 		}
@@ -115,8 +118,8 @@ static size_t read_iso(struct tl_span s, struct moment *t)
 	if (s.len < 19 || (t->year = tl_digits(s.data, 4)) < 0)
 		return 0;
 	sep = s.data[4];
-	if ((sep != '-' && sep != '/') || !two(s, 5, &t->month) || s.data[7] != sep || !two(s, 8, &t->day) ||
-	    (s.data[10] != 'T' && s.data[10] != ' ' && s.data[10] != '_'))
+	if ((sep != '-' && sep != '/') || !two(s, 5, &t->month) || s.data[7] != sep ||
+	    !two(s, 8, &t->day) || (s.data[10] != 'T' && s.data[10] != ' ' && s.data[10] != '_'))
 		return 0;
 	n = read_clock(s, 11, t);
 	if (!n)
@@ -189,8 +192,8 @@ static size_t read_klog(struct tl_span s, uint64_t reference_ns, struct moment *
 {
 	size_t n;
 
-	if (s.len < 14 || !strchr("IWEF", s.data[0]) || !two(s, 1, &t->month) || !two(s, 3, &t->day) ||
-	    s.data[5] != ' ')
+	if (s.len < 14 || !strchr("IWEF", s.data[0]) || !two(s, 1, &t->month) ||
+	    !two(s, 3, &t->day) || s.data[5] != ' ')
 		return 0;
 	n = read_clock(s, 6, t);
 	if (!n)
@@ -199,7 +202,8 @@ static size_t read_klog(struct tl_span s, uint64_t reference_ns, struct moment *
 	return 6 + n;
 }
 
-/* Seconds, milli-, micro- or nanoseconds since 1970, told apart by size; seconds may have a fraction. */
+/* Seconds, milli-, micro- or nanoseconds since 1970, told apart by size; seconds may have a
+ * fraction. */
 static size_t read_epoch(struct tl_span s, uint64_t *ret_ns)
 {
 	uint64_t value = 0, fraction = 0, scale = 100000000;
@@ -232,7 +236,7 @@ static size_t read_epoch(struct tl_span s, uint64_t *ret_ns)
 
 static size_t read_any(struct tl_span s, uint64_t reference_ns, bool epoch, uint64_t *ret_ns)
 {
-	struct moment t = { 0 };
+	struct moment t = {0};
 	size_t n;
 
 	if (s.len < 10)
@@ -240,7 +244,7 @@ static size_t read_any(struct tl_span s, uint64_t reference_ns, bool epoch, uint
 	if (tl_is_digit(s.data[0])) {
 		n = read_iso(s, &t);
 		if (!n) {
-			t = (struct moment){ 0 };
+			t = (struct moment){0};
 			n = read_clf(s, &t);
 		}
 		if (!n)
@@ -248,7 +252,7 @@ static size_t read_any(struct tl_span s, uint64_t reference_ns, bool epoch, uint
 	} else {
 		n = read_syslog(s, reference_ns, &t);
 		if (!n) {
-			t = (struct moment){ 0 };
+			t = (struct moment){0};
 			n = read_klog(s, reference_ns, &t);
 		}
 	}
@@ -272,7 +276,8 @@ size_t tl_timestamp_detect(struct tl_span text, uint64_t reference_ns, uint64_t 
 	text.len -= skip;
 	n = read_any(text, reference_ns, true, ret_wall_ns);
 	/* A long number is a time only when it stands alone. */
-	if (n && n < text.len && !strchr(" \t],:|-", text.data[n]) && tl_is_digit(text.data[0]) && text.data[n] != ' ')
+	if (n && n < text.len && !strchr(" \t],:|-", text.data[n]) && tl_is_digit(text.data[0]) &&
+	    text.data[n] != ' ')
 		return 0;
 	return n ? n + skip : 0;
 }

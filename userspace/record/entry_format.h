@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packed form of entries, written as it is in memory (little-endian; fields copied, never pointed at). A version is only
- * added to at the end of the fixed part, whose size is `fixed`, so that version N+1 reads N. Internal to userspace/record. */
+/* The packed form of entries, written as it is in memory (little-endian; fields copied, never
+ * pointed at). A version is only added to at the end of the fixed part, whose size is `fixed`, so
+ * that version N+1 reads N. Internal to userspace/record. */
 #ifndef TL_RECORD_ENTRY_FORMAT_H
 #define TL_RECORD_ENTRY_FORMAT_H
 
@@ -65,7 +66,8 @@ static inline bool tl_entry_take_attr(struct tl_span *rest, struct tl_attr *ret)
 	if (size > rest->len || fixed.type > TL_ATTR_LITERAL)
 		return false;
 	p += sizeof(fixed);
-	*ret = (struct tl_attr){ { p, fixed.key_len }, { p + fixed.key_len, fixed.value_len }, fixed.type };
+	*ret = (struct tl_attr){
+		{p, fixed.key_len}, {p + fixed.key_len, fixed.value_len}, fixed.type};
 	rest->data += size;
 	rest->len -= size;
 	return true;

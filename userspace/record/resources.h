@@ -12,7 +12,7 @@ struct tl_resource {
 	struct tl_attr *attrs; /* owned; their spans point into `packed` */
 	struct tl_buf json;    /* "{...}" */
 	size_t packed_len;
-	char packed[];         /* the entry it was learnt from */
+	char packed[]; /* the entry it was learnt from */
 };
 
 /* Borrowed until the next learn; NULL when it was never announced or is forgotten. */

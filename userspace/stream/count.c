@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An open hash table whose keys are the labels as JSON text in an arena; the row is that text with the numbers around it. */
+/* An open hash table whose keys are the labels as JSON text in an arena; the row is that text with
+ * the numbers around it. */
 #include "userspace/stream/count.h"
 
 #include <stdio.h>
@@ -11,13 +12,14 @@
 #include "userspace/base/map.h"
 
 /* OTel's default boundaries of http.server.request.duration, in seconds. */
-static const double bounds[] = { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10 };
+static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25,
+				0.5,   0.75, 1,	    2.5,  5,	 7.5, 10};
 #define BUCKETS (ARRAY_SIZE(bounds) + 1)
 
 struct series {
-	struct tl_span key;    /* name, NUL, labels as JSON; NULL: free */
+	struct tl_span key; /* name, NUL, labels as JSON; NULL: free */
 	const char *name;
-	uint64_t window;       /* its start, wall ns */
+	uint64_t window; /* its start, wall ns */
 	uint64_t count;
 	double sum, min, max;
 	uint64_t buckets[BUCKETS];
@@ -25,8 +27,8 @@ struct series {
 };
 
 struct tl_count {
-	struct series *table;  /* `slots` of them, a power of two */
-	uint32_t *used;        /* indices of the `n` taken slots, in order of making */
+	struct series *table; /* `slots` of them, a power of two */
+	uint32_t *used;	      /* indices of the `n` taken slots, in order of making */
 	size_t slots, max, n;
 	uint64_t window_ns, overflow;
 	struct tl_arena keys;
@@ -64,7 +66,8 @@ void tl_count_free(struct tl_count *count)
 	free(count);
 }
 
-static void build_key(struct tl_count *count, const char *name, const struct tl_label *labels, size_t n, bool other)
+static void build_key(struct tl_count *count, const char *name, const struct tl_label *labels,
+		      size_t n, bool other)
 {
 	struct tl_buf *key = &count->key;
 
@@ -85,7 +88,8 @@ static void build_key(struct tl_count *count, const char *name, const struct tl_
 static struct series *find(struct tl_count *count, uint64_t window)
 {
 	struct tl_span key = tl_buf_span(&count->key);
-	size_t at = (tl_hash(key.data, key.len) ^ window * 0x9e3779b97f4a7c15u) & (count->slots - 1);
+	size_t at =
+		(tl_hash(key.data, key.len) ^ window * 0x9e3779b97f4a7c15u) & (count->slots - 1);
 
 	while (count->table[at].key.data &&
 	       (count->table[at].window != window || !tl_span_eq(count->table[at].key, key)))
@@ -126,14 +130,15 @@ static void observe(struct series *series, double value, bool buckets)
 	series->buckets[bucket]++;
 }
 
-int tl_count_add(struct tl_count *count, const char *name, const struct tl_label *labels, size_t n, uint64_t when_ns,
-		 double value, bool buckets)
+int tl_count_add(struct tl_count *count, const char *name, const struct tl_label *labels, size_t n,
+		 uint64_t when_ns, double value, bool buckets)
 {
 	uint64_t window = when_ns - when_ns % count->window_ns;
 	struct series *series;
 
 	build_key(count, name, labels, n, false);
-	/* The last eighth of the table is kept for the "_other" series, of which each window has one a name. */
+	/* The last eighth of the table is kept for the "_other" series, of which each window has
+	 * one a name. */
 	if (count->n >= count->max && !find(count, window)->key.data) {
 		count->overflow++;
 		build_key(count, name, labels, n, true);
@@ -153,7 +158,7 @@ static void put_time(struct tl_buf *out, const char *key, uint64_t ns)
 
 	tl_time_format(ns, text);
 	tl_json_key(out, key);
-	tl_json_string(out, (struct tl_span){ text, TL_TIME_LEN });
+	tl_json_string(out, (struct tl_span){text, TL_TIME_LEN});
 }
 
 static void put_double(struct tl_buf *out, const char *key, double value)
@@ -182,13 +187,15 @@ static void render(const struct tl_count *count, const struct series *series, st
 	if (series->has_buckets) {
 		tl_json_key(out, "buckets");
 		for (size_t i = 0; i < BUCKETS; i++)
-			tl_buf_printf(out, "%s%llu", i ? "," : "[", (unsigned long long)series->buckets[i]);
+			tl_buf_printf(out, "%s%llu", i ? "," : "[",
+				      (unsigned long long)series->buckets[i]);
 		tl_buf_putc(out, ']');
 	}
 	tl_buf_putc(out, '}');
 }
 
-int tl_count_flush(struct tl_count *count, int (*row)(void *arg, struct tl_span key, struct tl_span json), void *arg)
+int tl_count_flush(struct tl_count *count,
+		   int (*row)(void *arg, struct tl_span key, struct tl_span json), void *arg)
 {
 	for (size_t i = 0; i < count->n; i++) {
 		const struct series *series = &count->table[count->used[i]];
@@ -208,7 +215,7 @@ int tl_count_flush(struct tl_count *count, int (*row)(void *arg, struct tl_span 
 void tl_count_clear(struct tl_count *count)
 {
 	for (size_t i = 0; i < count->n; i++)
-		count->table[count->used[i]] = (struct series){ 0 };
+		count->table[count->used[i]] = (struct series){0};
 	count->n = 0;
 	tl_arena_reset(&count->keys);
 }

@@ -5,7 +5,8 @@
 
 #include "userspace/base/text.h"
 
-#define FIELD_MAX 4096 /* bytes of a field that a glob looks at: enough to tell what a line is about */
+#define FIELD_MAX                                                                                  \
+	4096 /* bytes of a field that a glob looks at: enough to tell what a line is about */
 
 struct rule {
 	char *field, *value; /* one allocation, owned by field */
@@ -16,7 +17,8 @@ struct tl_rules {
 	size_t n;
 };
 
-int tl_rules_new(const char *what, const char *const *texts, size_t n, struct tl_rules **ret, struct tl_error *error)
+int tl_rules_new(const char *what, const char *const *texts, size_t n, struct tl_rules **ret,
+		 struct tl_error *error)
 {
 	_cleanup_(tl_rules_freep) struct tl_rules *rules = calloc(1, sizeof(*rules));
 
@@ -32,7 +34,8 @@ int tl_rules_new(const char *what, const char *const *texts, size_t n, struct tl
 		equals = strchr(rule->field, '=');
 		if (!equals || equals == rule->field) {
 			free(rule->field);
-			return tl_error_set(error, -EINVAL, "%s rule `%s`: write FIELD=VALUE", what, texts[rules->n]);
+			return tl_error_set(error, -EINVAL, "%s rule `%s`: write FIELD=VALUE", what,
+					    texts[rules->n]);
 		}
 		*equals = 0;
 		rule->value = equals + 1;
@@ -77,7 +80,7 @@ static struct tl_span field_of(const struct tl_record *record, const char *field
 		attr = tl_attr_get(&record->attributes, field);
 	if (!attr)
 		attr = tl_attr_get(&record->resource, field);
-	return attr ? attr->value : (struct tl_span){ 0 };
+	return attr ? attr->value : (struct tl_span){0};
 }
 
 bool tl_rules_match(const struct tl_rules *rules, const struct tl_record *record)

@@ -14,7 +14,7 @@ struct key {
 
 struct mark {
 	uint64_t committed; /* highest position whose transaction is committed, 0 none */
-	uint64_t taken;     /* highest position taken in this batch */
+	uint64_t taken;	    /* highest position taken in this batch */
 	bool touched;
 };
 
@@ -53,7 +53,7 @@ void tl_marks_free(struct tl_marks *marks)
 
 bool tl_marks_take(struct tl_marks *marks, const struct tl_message *message)
 {
-	const struct key key = { message->topic, message->partition, message->log_id };
+	const struct key key = {message->topic, message->partition, message->log_id};
 	struct mark *mark;
 
 	if (!message->log_id)
@@ -79,17 +79,19 @@ bool tl_marks_take(struct tl_marks *marks, const struct tl_message *message)
 int tl_marks_write(struct tl_marks *marks, struct tl_bus *bus, struct tl_error *error)
 {
 	if (marks->full)
-		return tl_error_set(error, -ENOSPC, "more than %zu agents' logs feed this worker: run more workers", marks->cap);
+		return tl_error_set(error, -ENOSPC,
+				    "more than %zu agents' logs feed this worker: run more workers",
+				    marks->cap);
 	for (size_t i = 0; i < marks->n_touched; i++) {
 		const struct key *key = &marks->touched[i];
 		const struct mark *mark = tl_map_get(marks->map, key);
-		struct tl_message message = { .topic = TL_TOPIC_MARKS, .partition = key->partition };
+		struct tl_message message = {.topic = TL_TOPIC_MARKS, .partition = key->partition};
 		char name[64], value[24];
 		int r;
 
 		message.key.data = name;
-		message.key.len = (size_t)snprintf(name, sizeof(name), "%d:%d:%016" PRIx64, key->topic, key->partition,
-						   key->log_id);
+		message.key.len = (size_t)snprintf(name, sizeof(name), "%d:%d:%016" PRIx64,
+						   key->topic, key->partition, key->log_id);
 		message.value.data = value;
 		message.value.len = (size_t)snprintf(value, sizeof(value), "%" PRIu64, mark->taken);
 		r = bus->ops->produce(bus, &message, error);
@@ -134,15 +136,17 @@ static void load_one(void *arg, struct tl_span name, struct tl_span value)
 {
 	struct loading *loading = arg;
 	char text[64] = "", number[24] = "";
-	struct key key = { 0 };
+	struct key key = {0};
 	struct mark *mark;
 
 	if (name.len >= sizeof(text) || value.len >= sizeof(number) || !value.len)
 		return;
 	memcpy(text, name.data, name.len);
 	memcpy(number, value.data, value.len);
-	if (sscanf(text, "%" SCNd32 ":%" SCNd32 ":%" SCNx64, &key.topic, &key.partition, &key.log_id) != 3 ||
-	    key.topic != loading->partition->topic || key.partition != loading->partition->partition)
+	if (sscanf(text, "%" SCNd32 ":%" SCNd32 ":%" SCNx64, &key.topic, &key.partition,
+		   &key.log_id) != 3 ||
+	    key.topic != loading->partition->topic ||
+	    key.partition != loading->partition->partition)
 		return;
 	mark = tl_map_put(loading->marks->map, &key, NULL);
 	if (!mark) {
@@ -155,9 +159,10 @@ static void load_one(void *arg, struct tl_span name, struct tl_span value)
 int tl_marks_load(struct tl_marks *marks, struct tl_bus *bus, const struct tl_partition *partition,
 		  struct tl_error *error)
 {
-	struct loading loading = { marks, partition };
+	struct loading loading = {marks, partition};
 
-	return bus->ops->read_all(bus, TL_TOPIC_MARKS, partition->partition, load_one, &loading, error);
+	return bus->ops->read_all(bus, TL_TOPIC_MARKS, partition->partition, load_one, &loading,
+				  error);
 }
 
 void tl_marks_drop(struct tl_marks *marks, const struct tl_partition *partition)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tl_marks: which raw messages were taken already. An agent that was killed resends from the last position it knows to be
- * acknowledged; each message carries (log id, position), positions of one log only grow within a partition, so the highest one
- * taken per (topic, partition, log) tells a resend. Marks move with the batch: tl_marks_take remembers, tl_marks_commit keeps,
- * tl_marks_abort forgets. They live in the compacted topic `marks`, written in the batch's transaction. One thread. */
+/* tl_marks: which raw messages were taken already. An agent that was killed resends from the last
+ * position it knows to be acknowledged; each message carries (log id, position), positions of one
+ * log only grow within a partition, so the highest one taken per (topic, partition, log) tells a
+ * resend. Marks move with the batch: tl_marks_take remembers, tl_marks_commit keeps, tl_marks_abort
+ * forgets. They live in the compacted topic `marks`, written in the batch's transaction. One
+ * thread. */
 #ifndef TL_STREAM_MARKS_H
 #define TL_STREAM_MARKS_H
 
@@ -14,10 +16,12 @@ struct tl_marks;
 struct tl_marks *tl_marks_new(size_t max);
 void tl_marks_free(struct tl_marks *marks);
 
-/* True when the message is new (and from now on taken); false when it is a resend. A message without position is new. */
+/* True when the message is new (and from now on taken); false when it is a resend. A message
+ * without position is new. */
 bool tl_marks_take(struct tl_marks *marks, const struct tl_message *message);
 
-/* Produces one message for each mark that the batch moved. Errors: those of produce; -ENOSPC a mark could not be kept. */
+/* Produces one message for each mark that the batch moved. Errors: those of produce; -ENOSPC a mark
+ * could not be kept. */
 int tl_marks_write(struct tl_marks *marks, struct tl_bus *bus, struct tl_error *error);
 void tl_marks_commit(struct tl_marks *marks);
 void tl_marks_abort(struct tl_marks *marks);

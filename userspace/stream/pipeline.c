@@ -24,13 +24,16 @@ struct tl_pipeline {
 	struct tl_buf json;
 };
 
-static struct tl_metric parsed = { .name = "tapline_stream_records_total", .help = "Records that were parsed and passed on.",
-				   .type = TL_COUNTER };
-static struct tl_metric dropped = { .name = "tapline_stream_dropped_records_total",
-				    .help = "Records that a drop rule matched.", .type = TL_COUNTER,
-				    .labels = "reason=\"rule\"" };
-static struct tl_metric dead = { .name = "tapline_stream_dead_letters_total",
-				 .help = "Inputs that are no records, sent to the dead letters.", .type = TL_COUNTER };
+static struct tl_metric parsed = {.name = "tapline_stream_records_total",
+				  .help = "Records that were parsed and passed on.",
+				  .type = TL_COUNTER};
+static struct tl_metric dropped = {.name = "tapline_stream_dropped_records_total",
+				   .help = "Records that a drop rule matched.",
+				   .type = TL_COUNTER,
+				   .labels = "reason=\"rule\""};
+static struct tl_metric dead = {.name = "tapline_stream_dead_letters_total",
+				.help = "Inputs that are no records, sent to the dead letters.",
+				.type = TL_COUNTER};
 
 static void register_metrics(void)
 {
@@ -50,13 +53,15 @@ static int check_services(const struct tl_pipeline_options *options, struct tl_e
 		const char *equals = strchr(options->services[i], '=');
 
 		if (equals && !tl_parser_find(equals + 1))
-			return tl_error_set(error, -EINVAL, "service-parser `%s`: there is no parser %s",
+			return tl_error_set(error, -EINVAL,
+					    "service-parser `%s`: there is no parser %s",
 					    options->services[i], equals + 1);
 	}
 	return 0;
 }
 
-int tl_pipeline_new(const struct tl_pipeline_options *options, struct tl_pipeline **ret_pipeline, struct tl_error *error)
+int tl_pipeline_new(const struct tl_pipeline_options *options, struct tl_pipeline **ret_pipeline,
+		    struct tl_error *error)
 {
 	struct tl_pipeline *pipeline = calloc(1, sizeof(*pipeline));
 	int r;
@@ -69,13 +74,18 @@ int tl_pipeline_new(const struct tl_pipeline_options *options, struct tl_pipelin
 	pipeline->parser = tl_parser_find(options->parser ? options->parser : "auto");
 	pipeline->count = tl_count_new(options->max_series, options->window_ns);
 	if (!pipeline->parser)
-		r = tl_error_set(error, -EINVAL, "there is no parser `%s`: auto, json, access, logfmt, raw", options->parser);
+		r = tl_error_set(error, -EINVAL,
+				 "there is no parser `%s`: auto, json, access, logfmt, raw",
+				 options->parser);
 	else if (!pipeline->count)
 		r = tl_error_set(error, -ENOMEM, "no memory for the counts");
 	else if ((r = check_services(options, error)) == 0 &&
-		 (r = tl_rules_new("service-parser", options->services, options->n_services, &pipeline->services, error)) == 0 &&
-		 (r = tl_rules_new("drop", options->drop, options->n_drop, &pipeline->drop, error)) == 0 &&
-		 (r = tl_rules_new("set", options->set, options->n_set, &pipeline->set, error)) == 0)
+		 (r = tl_rules_new("service-parser", options->services, options->n_services,
+				   &pipeline->services, error)) == 0 &&
+		 (r = tl_rules_new("drop", options->drop, options->n_drop, &pipeline->drop,
+				   error)) == 0 &&
+		 (r = tl_rules_new("set", options->set, options->n_set, &pipeline->set, error)) ==
+			 0)
 		r = tl_redact_new(options->redact, options->n_redact, &pipeline->redact, error);
 	if (r < 0) {
 		tl_pipeline_free(pipeline);
@@ -102,11 +112,13 @@ void tl_pipeline_free(struct tl_pipeline *pipeline)
 static void add_header(struct tl_message *message, const char *key, struct tl_span value)
 {
 	if (message->n_headers < TL_HEADERS_MAX)
-		message->headers[message->n_headers++] = (struct tl_header){ tl_span_str(key), value };
+		message->headers[message->n_headers++] =
+			(struct tl_header){tl_span_str(key), value};
 }
 
 /* The input as it came, with the reason and where it came from. */
-static int dead_letter(struct tl_pipeline *pipeline, const struct tl_message *in, const char *reason)
+static int dead_letter(struct tl_pipeline *pipeline, const struct tl_message *in,
+		       const char *reason)
 {
 	static const char *const topics[] = TL_TOPIC_NAMES;
 	struct tl_message out = *in;
@@ -118,8 +130,10 @@ static int dead_letter(struct tl_pipeline *pipeline, const struct tl_message *in
 	add_header(&out, "tapline-reason", tl_span_str(reason));
 	add_header(&out, "tapline-stage", TL_SPAN_LIT("parse"));
 	add_header(&out, "tapline-topic", tl_span_str(topics[in->topic]));
-	add_header(&out, "tapline-partition", tl_arena_printf(&pipeline->arena, "%d", in->partition));
-	add_header(&out, "tapline-offset", tl_arena_printf(&pipeline->arena, "%lld", (long long)in->offset));
+	add_header(&out, "tapline-partition",
+		   tl_arena_printf(&pipeline->arena, "%d", in->partition));
+	add_header(&out, "tapline-offset",
+		   tl_arena_printf(&pipeline->arena, "%lld", (long long)in->offset));
 	tl_metric_add(&dead, 1);
 	return pipeline->output(pipeline->arg, &out, NULL);
 }
@@ -128,12 +142,13 @@ static struct tl_span value_of(const struct tl_attrs *attrs, const char *key)
 {
 	const struct tl_attr *attr = tl_attr_get(attrs, key);
 
-	return attr ? attr->value : (struct tl_span){ 0 };
+	return attr ? attr->value : (struct tl_span){0};
 }
 
 static void parse(struct tl_pipeline *pipeline, struct tl_record *record)
 {
-	const char *name = tl_rules_find(pipeline->services, value_of(&record->resource, "service.name"));
+	const char *name =
+		tl_rules_find(pipeline->services, value_of(&record->resource, "service.name"));
 	const struct tl_parser_ops *parser = name ? tl_parser_find(name) : pipeline->parser;
 
 	if (tl_attr_get(&record->attributes, "tapline.gap.bytes"))
@@ -150,8 +165,8 @@ static void redact(struct tl_pipeline *pipeline, struct tl_record *record)
 	record->body = tl_redact_apply(pipeline->redact, record->body, &pipeline->arena);
 	for (uint32_t i = 0; i < attributes->n; i++)
 		if (attributes->items[i].type == TL_ATTR_STRING)
-			attributes->items[i].value =
-				tl_redact_apply(pipeline->redact, attributes->items[i].value, &pipeline->arena);
+			attributes->items[i].value = tl_redact_apply(
+				pipeline->redact, attributes->items[i].value, &pipeline->arena);
 }
 
 static double number_of(struct tl_span text)
@@ -171,22 +186,23 @@ static int count_record(struct tl_pipeline *pipeline, const struct tl_record *re
 	struct tl_span severity = record->severity_text;
 	const struct tl_attr *gap = tl_attr_get(&record->attributes, "tapline.gap.bytes");
 	const struct tl_label labels[] = {
-		{ "service.name", value_of(&record->resource, "service.name") },
-		{ "severity_text", severity.len ? severity : TL_SPAN_LIT("UNSET") },
+		{"service.name", value_of(&record->resource, "service.name")},
+		{"severity_text", severity.len ? severity : TL_SPAN_LIT("UNSET")},
 	};
 
 	/* A gap is no line: it has a name of its own, so that log.records is the lines. */
 	if (gap)
-		return tl_count_add(pipeline->count, "log.gaps", labels, 1, record->observed_ns, number_of(gap->value), false);
-	return tl_count_add(pipeline->count, "log.records", labels, ARRAY_SIZE(labels), record->observed_ns,
-			    (double)record->body.len, false);
+		return tl_count_add(pipeline->count, "log.gaps", labels, 1, record->observed_ns,
+				    number_of(gap->value), false);
+	return tl_count_add(pipeline->count, "log.records", labels, ARRAY_SIZE(labels),
+			    record->observed_ns, (double)record->body.len, false);
 }
 
 static int raw_message(struct tl_pipeline *pipeline, const struct tl_message *in)
 {
 	struct tl_record *record = &pipeline->record;
 	struct tl_message out = *in;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	int r = tl_record_from_json(in->value, &pipeline->arena, record, &error);
 
 	if (r < 0)
@@ -209,7 +225,8 @@ static int raw_message(struct tl_pipeline *pipeline, const struct tl_message *in
 	out.partition = -1;
 	out.value = tl_buf_span(&pipeline->json);
 	r = pipeline->output(pipeline->arg, &out, record);
-	/* A hostile line grows by parsing (escapes, fields): it must not stop the worker for ever. */
+	/* A hostile line grows by parsing (escapes, fields): it must not stop the worker for ever.
+	 */
 	if (r == -EMSGSIZE)
 		return dead_letter(pipeline, in, "the parsed record is too large");
 	if (r == 0)
@@ -225,7 +242,8 @@ static bool is_id(struct tl_span segment)
 		char c = segment.data[i];
 
 		digits += c >= '0' && c <= '9';
-		hex += (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
+		hex += (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') ||
+		       c == '-';
 	}
 	return digits == segment.len || (digits && hex == segment.len && segment.len >= 8);
 }
@@ -237,7 +255,8 @@ static struct tl_span route_of(struct tl_span path, char out[ROUTE_MAX])
 
 	while (at < path.len && n < ROUTE_MAX - 8) {
 		const char *slash = memchr(path.data + at, '/', path.len - at);
-		struct tl_span segment = { path.data + at, slash ? (size_t)(slash - path.data) - at : path.len - at };
+		struct tl_span segment = {path.data + at,
+					  slash ? (size_t)(slash - path.data) - at : path.len - at};
 		struct tl_span put = segment.len && is_id(segment) ? TL_SPAN_LIT("{id}") : segment;
 
 		if (put.len > ROUTE_MAX - 8 - n)
@@ -250,13 +269,13 @@ static struct tl_span route_of(struct tl_span path, char out[ROUTE_MAX])
 			at++;
 		}
 	}
-	return (struct tl_span){ out, n };
+	return (struct tl_span){out, n};
 }
 
 static int http_message(struct tl_pipeline *pipeline, const struct tl_message *in)
 {
 	struct tl_record *record = &pipeline->record;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	char route[ROUTE_MAX];
 	int r = tl_record_from_json(in->value, &pipeline->arena, record, &error);
 	const struct tl_attrs *attributes = &record->attributes;
@@ -266,14 +285,15 @@ static int http_message(struct tl_pipeline *pipeline, const struct tl_message *i
 	if (!tl_span_is(value_of(attributes, "network.direction"), "server"))
 		return 0;
 	const struct tl_label labels[] = {
-		{ "service.name", value_of(&record->resource, "service.name") },
-		{ "http.request.method", value_of(attributes, "http.request.method") },
-		{ "http.route", route_of(value_of(attributes, "url.path"), route) },
-		{ "http.response.status_code", value_of(attributes, "http.response.status_code") },
+		{"service.name", value_of(&record->resource, "service.name")},
+		{"http.request.method", value_of(attributes, "http.request.method")},
+		{"http.route", route_of(value_of(attributes, "url.path"), route)},
+		{"http.response.status_code", value_of(attributes, "http.response.status_code")},
 	};
 
-	return tl_count_add(pipeline->count, "http.server.request.duration", labels, ARRAY_SIZE(labels),
-			    record->observed_ns, number_of(value_of(attributes, "http.server.request.duration")), true);
+	return tl_count_add(pipeline->count, "http.server.request.duration", labels,
+			    ARRAY_SIZE(labels), record->observed_ns,
+			    number_of(value_of(attributes, "http.server.request.duration")), true);
 }
 
 int tl_pipeline_message(struct tl_pipeline *pipeline, const struct tl_message *message)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One transaction a batch: the outputs, the input positions and the marks of resent messages become visible together or not at
- * all. A batch ends when `batch` messages were taken or `commit-interval` has passed. When the bus says that it aborted
- * (broker away, rebalance), everything that this batch changed in memory is forgotten and the same inputs come again.
- * A killed worker leaves an open transaction; its successor of the same instance fences it and goes on. */
+/* One transaction a batch: the outputs, the input positions and the marks of resent messages become
+ * visible together or not at all. A batch ends when `batch` messages were taken or
+ * `commit-interval` has passed. When the bus says that it aborted (broker away, rebalance),
+ * everything that this batch changed in memory is forgotten and the same inputs come again. A
+ * killed worker leaves an open transaction; its successor of the same instance fences it and goes
+ * on. */
 #include "userspace/stream/worker.h"
 
 #include <signal.h>
@@ -35,44 +37,97 @@ struct settings {
 
 static const struct tl_option options[] = {
 	TL_KAFKA_OPTIONS(struct settings, kafka),
-	{ .name = "group", .type = TL_OPT_STRING, .offset = FIELD(group), .value = "tapline-stream", .metavar = "NAME",
-	  .help = "Consumer group: workers of one group share the partitions." },
-	{ .name = "instance", .type = TL_OPT_STRING, .offset = FIELD(instance), .metavar = "NAME",
-	  .help = "Stable name of this worker, unlike any other's of the group: a restarted one resumes at once. Default: "
-		  "the host's name." },
-	{ .name = "parser", .type = TL_OPT_STRING, .offset = FIELD(parser), .value = "auto", .metavar = "NAME",
-	  .help = "How lines are parsed: auto, json, access, logfmt, raw." },
-	{ .name = "service-parser", .type = TL_OPT_LIST, .offset = FIELD(services), .metavar = "SERVICE=PARSER",
-	  .help = "Another parser for the services whose service.name matches." },
-	{ .name = "drop", .type = TL_OPT_LIST, .offset = FIELD(drop), .metavar = "FIELD=GLOB",
-	  .help = "Drop records whose field (body, severity_text, resource.KEY, attributes.KEY) matches; counted." },
-	{ .name = "redact", .type = TL_OPT_LIST, .offset = FIELD(redact), .metavar = "REGEX",
-	  .help = "Replace what matches in body and attributes by [redacted]." },
-	{ .name = "set", .type = TL_OPT_LIST, .offset = FIELD(set), .metavar = "resource.KEY=VALUE",
-	  .help = "Add a resource or attribute where it is absent." },
-	{ .name = "window", .type = TL_OPT_DURATION, .offset = FIELD(window_ns), .value = "10s", .metavar = "TIME",
-	  .help = "Width of the metrics' windows." },
-	{ .name = "commit-interval", .type = TL_OPT_DURATION, .offset = FIELD(commit_ns), .value = "200ms",
-	  .metavar = "TIME", .help = "Longest time between two transactions: what outputs wait before they are visible." },
-	{ .name = "batch", .type = TL_OPT_INT, .offset = FIELD(batch), .value = "10000", .min = 1, .max = 1000000,
-	  .metavar = "N", .help = "Most messages in one transaction." },
-	{ .name = "accept-gap", .type = TL_OPT_BOOL, .offset = FIELD(accept_gap), .value = "false",
-	  .help = "Go on behind a gap that the topics' retention has made." },
-	{ .name = "metrics", .type = TL_OPT_STRING, .offset = FIELD(metrics), .metavar = "HOST:PORT",
-	  .help = "Serve Prometheus metrics on http://HOST:PORT/metrics." },
-	{ .name = "quiet", .type = TL_OPT_BOOL, .offset = FIELD(quiet), .value = "false", .letter = 'q',
-	  .help = "Say only warnings and errors." },
-	{ .name = NULL },
+	{.name = "group",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(group),
+	 .value = "tapline-stream",
+	 .metavar = "NAME",
+	 .help = "Consumer group: workers of one group share the partitions."},
+	{.name = "instance",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(instance),
+	 .metavar = "NAME",
+	 .help = "Stable name of this worker, unlike any other's of the group: a restarted one "
+		 "resumes at once. Default: "
+		 "the host's name."},
+	{.name = "parser",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(parser),
+	 .value = "auto",
+	 .metavar = "NAME",
+	 .help = "How lines are parsed: auto, json, access, logfmt, raw."},
+	{.name = "service-parser",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(services),
+	 .metavar = "SERVICE=PARSER",
+	 .help = "Another parser for the services whose service.name matches."},
+	{.name = "drop",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(drop),
+	 .metavar = "FIELD=GLOB",
+	 .help = "Drop records whose field (body, severity_text, resource.KEY, attributes.KEY) "
+		 "matches; counted."},
+	{.name = "redact",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(redact),
+	 .metavar = "REGEX",
+	 .help = "Replace what matches in body and attributes by [redacted]."},
+	{.name = "set",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(set),
+	 .metavar = "resource.KEY=VALUE",
+	 .help = "Add a resource or attribute where it is absent."},
+	{.name = "window",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(window_ns),
+	 .value = "10s",
+	 .metavar = "TIME",
+	 .help = "Width of the metrics' windows."},
+	{.name = "commit-interval",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(commit_ns),
+	 .value = "200ms",
+	 .metavar = "TIME",
+	 .help = "Longest time between two transactions: what outputs wait before they are "
+		 "visible."},
+	{.name = "batch",
+	 .type = TL_OPT_INT,
+	 .offset = FIELD(batch),
+	 .value = "10000",
+	 .min = 1,
+	 .max = 1000000,
+	 .metavar = "N",
+	 .help = "Most messages in one transaction."},
+	{.name = "accept-gap",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(accept_gap),
+	 .value = "false",
+	 .help = "Go on behind a gap that the topics' retention has made."},
+	{.name = "metrics",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(metrics),
+	 .metavar = "HOST:PORT",
+	 .help = "Serve Prometheus metrics on http://HOST:PORT/metrics."},
+	{.name = "quiet",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(quiet),
+	 .value = "false",
+	 .letter = 'q',
+	 .help = "Say only warnings and errors."},
+	{.name = NULL},
 };
 
 const struct tl_conf_spec tl_stream_spec = {
 	.program = "tapline stream",
 	.section = "stream",
 	.usage = "tapline stream --brokers HOST:PORT [options]",
-	.about = "Reads tapline.raw and tapline.http, parses, enriches, filters and redacts, and writes tapline.logs,\n"
-		 "tapline.metrics and tapline.dlq, one transaction a batch: each line once, whatever is killed.\n\n"
+	.about = "Reads tapline.raw and tapline.http, parses, enriches, filters and redacts, and "
+		 "writes tapline.logs,\n"
+		 "tapline.metrics and tapline.dlq, one transaction a batch: each line once, "
+		 "whatever is killed.\n\n"
 		 "  tapline stream --brokers kafka:9092\n"
-		 "  tapline stream --brokers kafka:9092 --drop 'attributes.url.path=/healthz' --service-parser 'cart=json'",
+		 "  tapline stream --brokers kafka:9092 --drop 'attributes.url.path=/healthz' "
+		 "--service-parser 'cart=json'",
 	.options = options,
 };
 
@@ -90,19 +145,25 @@ struct worker {
 
 static volatile sig_atomic_t stop_asked;
 
-static struct tl_metric received = { .name = "tapline_stream_received_records_total", .help = "Messages read.",
-				     .type = TL_COUNTER };
-static struct tl_metric resent = { .name = "tapline_stream_resent_records_total",
-				   .help = "Messages dropped because an agent had sent them before.", .type = TL_COUNTER };
-static struct tl_metric committed = { .name = "tapline_stream_transactions_total", .help = "Transactions, by result.",
-				      .type = TL_COUNTER, .labels = "result=\"committed\"" };
-static struct tl_metric aborted = { .name = "tapline_stream_transactions_total", .help = "Transactions, by result.",
-				    .type = TL_COUNTER, .labels = "result=\"aborted\"" };
-static struct tl_metric lag = { .name = "tapline_stream_lag_records", .help = "Messages not read yet.",
-				.type = TL_GAUGE };
+static struct tl_metric received = {.name = "tapline_stream_received_records_total",
+				    .help = "Messages read.",
+				    .type = TL_COUNTER};
+static struct tl_metric resent = {.name = "tapline_stream_resent_records_total",
+				  .help = "Messages dropped because an agent had sent them before.",
+				  .type = TL_COUNTER};
+static struct tl_metric committed = {.name = "tapline_stream_transactions_total",
+				     .help = "Transactions, by result.",
+				     .type = TL_COUNTER,
+				     .labels = "result=\"committed\""};
+static struct tl_metric aborted = {.name = "tapline_stream_transactions_total",
+				   .help = "Transactions, by result.",
+				   .type = TL_COUNTER,
+				   .labels = "result=\"aborted\""};
+static struct tl_metric lag = {
+	.name = "tapline_stream_lag_records", .help = "Messages not read yet.", .type = TL_GAUGE};
 
-/* A broker that is away would keep the last commit, and so the program, for as long as it takes. Ending without it is as
- * good as being killed: the next worker takes the same inputs. */
+/* A broker that is away would keep the last commit, and so the program, for as long as it takes.
+ * Ending without it is as good as being killed: the next worker takes the same inputs. */
 static void on_stop(int signal_number)
 {
 	(void)signal_number;
@@ -112,7 +173,8 @@ static void on_stop(int signal_number)
 
 static void on_alarm(int signal_number)
 {
-	static const char text[] = "tapline-stream: warning: Kafka did not answer in time, the last batch is left to the next "
+	static const char text[] = "tapline-stream: warning: Kafka did not answer in time, the "
+				   "last batch is left to the next "
 				   "worker\n";
 
 	(void)signal_number;
@@ -135,7 +197,8 @@ static void on_assigned(void *arg, struct tl_partition *partitions, size_t n)
 	struct worker *worker = arg;
 
 	for (size_t i = 0; i < n && worker->listener_error == 0; i++)
-		worker->listener_error = tl_marks_load(worker->marks, worker->bus, &partitions[i], &worker->error);
+		worker->listener_error =
+			tl_marks_load(worker->marks, worker->bus, &partitions[i], &worker->error);
 }
 
 static void on_revoked(void *arg, const struct tl_partition *partitions, size_t n)
@@ -199,20 +262,24 @@ static unsigned wait_ms(const struct worker *worker)
 	if (!worker->in_batch)
 		return 500;
 	passed = tl_mono_ns() - worker->batch_start_ns;
-	return passed >= worker->settings.commit_ns ? 0 : (unsigned)((worker->settings.commit_ns - passed) / TL_MS) + 1;
+	return passed >= worker->settings.commit_ns
+		       ? 0
+		       : (unsigned)((worker->settings.commit_ns - passed) / TL_MS) + 1;
 }
 
 static bool is_due(const struct worker *worker)
 {
-	return worker->in_batch && (worker->in_batch >= worker->settings.batch ||
-				    tl_mono_ns() - worker->batch_start_ns >= worker->settings.commit_ns);
+	return worker->in_batch &&
+	       (worker->in_batch >= worker->settings.batch ||
+		tl_mono_ns() - worker->batch_start_ns >= worker->settings.commit_ns);
 }
 
 /* One round. Returns 0, -EAGAIN (everything of the batch was taken back), or a final error. */
 static int step(struct worker *worker)
 {
 	struct tl_bus *bus = worker->bus;
-	int n = bus->ops->poll(bus, worker->messages, POLL_MAX, wait_ms(worker), &worker->error), r = 0;
+	int n = bus->ops->poll(bus, worker->messages, POLL_MAX, wait_ms(worker), &worker->error),
+	    r = 0;
 
 	if (worker->listener_error < 0)
 		return worker->listener_error;
@@ -247,7 +314,9 @@ static int run(struct worker *worker)
 	}
 	if (r == 0 && worker->in_batch)
 		r = commit(worker);
-	return r == -EAGAIN ? 0 : r; /* at the end: what was taken back comes again to the next worker */
+	return r == -EAGAIN
+		       ? 0
+		       : r; /* at the end: what was taken back comes again to the next worker */
 }
 
 static int make_pipeline(struct worker *worker)
@@ -255,10 +324,14 @@ static int make_pipeline(struct worker *worker)
 	const struct settings *settings = &worker->settings;
 	const struct tl_pipeline_options pipeline = {
 		.parser = settings->parser,
-		.services = (const char *const *)settings->services.items, .n_services = settings->services.n,
-		.drop = (const char *const *)settings->drop.items, .n_drop = settings->drop.n,
-		.redact = (const char *const *)settings->redact.items, .n_redact = settings->redact.n,
-		.set = (const char *const *)settings->set.items, .n_set = settings->set.n,
+		.services = (const char *const *)settings->services.items,
+		.n_services = settings->services.n,
+		.drop = (const char *const *)settings->drop.items,
+		.n_drop = settings->drop.n,
+		.redact = (const char *const *)settings->redact.items,
+		.n_redact = settings->redact.n,
+		.set = (const char *const *)settings->set.items,
+		.n_set = settings->set.n,
 		.window_ns = settings->window_ns,
 		.output = on_output,
 		.arg = worker,
@@ -272,9 +345,9 @@ static int make_pipeline(struct worker *worker)
 
 static int open_bus(struct worker *worker)
 {
-	static const int inputs[] = { TL_TOPIC_RAW, TL_TOPIC_HTTP };
+	static const int inputs[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
 	static char host[256];
-	const struct tl_bus_listener listener = { on_assigned, on_revoked, worker };
+	const struct tl_bus_listener listener = {on_assigned, on_revoked, worker};
 	struct tl_bus_options bus = {
 		.kafka = &worker->settings.kafka,
 		.group = worker->settings.group,
@@ -291,7 +364,8 @@ static int open_bus(struct worker *worker)
 	r = tl_bus_kafka_open(&bus, &worker->bus, &worker->error);
 	if (r < 0)
 		return r;
-	return worker->bus->ops->subscribe(worker->bus, inputs, ARRAY_SIZE(inputs), &listener, &worker->error);
+	return worker->bus->ops->subscribe(worker->bus, inputs, ARRAY_SIZE(inputs), &listener,
+					   &worker->error);
 }
 
 static void register_metrics(void)
@@ -328,12 +402,13 @@ static int work(struct worker *worker)
 int tl_stream_main(int argc, char **argv)
 {
 	static struct worker worker;
-	const struct sigaction action = { .sa_handler = on_stop }, late = { .sa_handler = on_alarm };
+	const struct sigaction action = {.sa_handler = on_stop}, late = {.sa_handler = on_alarm};
 	struct tl_conf *conf = NULL;
 	int rest, r;
 
 	tl_msg_init("tapline-stream", TL_INFO);
-	r = tl_conf_load(&tl_stream_spec, argc, argv, &worker.settings, &conf, &rest, &worker.error);
+	r = tl_conf_load(&tl_stream_spec, argc, argv, &worker.settings, &conf, &rest,
+			 &worker.error);
 	if (r != 0) {
 		if (r < 0)
 			tl_msg(TL_ERROR, "%s", worker.error.message);
@@ -347,7 +422,8 @@ int tl_stream_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	r = work(&worker);
 	if (r < 0)
-		tl_msg(TL_ERROR, "%s", worker.error.message[0] ? worker.error.message : strerror(-r));
+		tl_msg(TL_ERROR, "%s",
+		       worker.error.message[0] ? worker.error.message : strerror(-r));
 	tl_conf_free(conf);
 	return r < 0 ? (r == -EINVAL ? 2 : 1) : 0;
 }

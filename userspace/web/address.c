@@ -8,8 +8,10 @@
 
 static int bad(const char *text, struct tl_error *error)
 {
-	return tl_error_set(error, -EINVAL, "`%s` is no address: write HOST:PORT, for example 127.0.0.1:9464 or [::1]:9464",
-			    text);
+	return tl_error_set(
+		error, -EINVAL,
+		"`%s` is no address: write HOST:PORT, for example 127.0.0.1:9464 or [::1]:9464",
+		text);
 }
 
 int tl_address_parse(const char *text, struct sockaddr_storage *ret, struct tl_error *error)

@@ -8,7 +8,8 @@
 #include "userspace/base/metrics.h"
 #include "userspace/web/address.h"
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, struct tl_span text)
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status,
+			      struct tl_span text)
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(text.len, (void *)text.data, MHD_RESPMEM_MUST_COPY);
@@ -16,16 +17,18 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	MHD_add_response_header(response, "Content-Type",
+				"text/plain; version=0.0.4; charset=utf-8");
 	result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-				  const char *version, const char *data, size_t *size, void **state)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *size, void **state)
 {
-	_cleanup_(tl_buf_done) struct tl_buf text = { 0 };
+	_cleanup_(tl_buf_done) struct tl_buf text = {0};
 
 	(void)arg, (void)version, (void)data, (void)size, (void)state;
 	if (strcmp(method, "GET") != 0)
@@ -48,9 +51,10 @@ int tl_metrics_serve(const char *address, struct tl_error *error)
 		return r;
 	if (where.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
-	if (!MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, &where, MHD_OPTION_END))
+	if (!MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, &where,
+			      MHD_OPTION_END))
 		return tl_error_set(error, errno ? -errno : -EADDRINUSE,
-				    "cannot serve metrics on %s: %s; choose another with --metrics", address,
-				    strerror(errno ? errno : EADDRINUSE));
+				    "cannot serve metrics on %s: %s; choose another with --metrics",
+				    address, strerror(errno ? errno : EADDRINUSE));
 	return 0;
 }

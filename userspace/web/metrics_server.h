@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Serves GET /metrics (Prometheus text) and GET /healthz over HTTP by libmicrohttpd, from a thread of its own. */
+/* Serves GET /metrics (Prometheus text) and GET /healthz over HTTP by libmicrohttpd, from a thread
+ * of its own. */
 #ifndef TL_WEB_METRICS_SERVER_H
 #define TL_WEB_METRICS_SERVER_H
 

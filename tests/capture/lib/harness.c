@@ -16,7 +16,8 @@
 
 #define DEADLINE (20 * TL_SEC)
 
-struct tl_capture_options harness_options = { .wire = true, .undecided_max = 1u << 30, .wire_max = 4096 };
+struct tl_capture_options harness_options = {
+	.wire = true, .undecided_max = 1u << 30, .wire_max = 4096};
 static char harness_writer[512];
 
 static void die_with(const struct tl_error *error, const char *what)
@@ -27,7 +28,7 @@ static void die_with(const struct tl_error *error, const char *what)
 void harness_open(struct harness *h, uint64_t ring_bytes)
 {
 	struct tl_capture_options options = harness_options;
-	struct tl_error error = { 0 };
+	struct tl_error error = {0};
 	struct tl_capture_fds fds;
 	bool reused;
 
@@ -38,7 +39,8 @@ void harness_open(struct harness *h, uint64_t ring_bytes)
 	tl_capture_fds(h->capture, &fds);
 	if (tl_ring_open(&fds, &h->ring, &error) < 0)
 		die_with(&error, "ring");
-	h->control = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fds.control, 0);
+	h->control = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  fds.control, 0);
 	assert_true(h->control != MAP_FAILED);
 }
 
@@ -60,7 +62,7 @@ void harness_close(struct harness *h)
 static size_t event_size(const struct tl_event *e)
 {
 	static const size_t head[] = {
-		[TL_EV_LOG] = sizeof(struct tl_ev_log),   [TL_EV_FILE] = sizeof(struct tl_ev_file),
+		[TL_EV_LOG] = sizeof(struct tl_ev_log),	  [TL_EV_FILE] = sizeof(struct tl_ev_file),
 		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
 		[TL_EV_PROC] = sizeof(struct tl_ev_proc),
 	};
@@ -103,7 +105,8 @@ static _Noreturn void become_writer(const char *kind, int count, int out, int go
 	_exit(8);
 }
 
-void writer_start(struct harness *h, struct writer *w, const char *kind, int count, int out, int sink, bool unselected)
+void writer_start(struct harness *h, struct writer *w, const char *kind, int count, int out,
+		  int sink, bool unselected)
 {
 	int go[2], answer[2];
 
@@ -133,7 +136,7 @@ void writer_go(struct writer *w)
 
 uint64_t writer_report(struct writer *w)
 {
-	struct pollfd p = { .fd = w->report, .events = POLLIN };
+	struct pollfd p = {.fd = w->report, .events = POLLIN};
 	uint64_t value = 0;
 
 	assert_int_equal(poll(&p, 1, 20000), 1);
@@ -160,7 +163,8 @@ static bool has_ended(struct harness *h, pid_t pid)
 	for (size_t i = h->n; i-- > 0;) {
 		const struct tl_ev_proc *e = (const void *)h->events[i];
 
-		if (e->h.type == TL_EV_PROC && e->what == TL_PROC_EXIT && e->h.tgid == (uint32_t)pid)
+		if (e->h.type == TL_EV_PROC && e->what == TL_PROC_EXIT &&
+		    e->h.tgid == (uint32_t)pid)
 			return true;
 	}
 	return false;
@@ -169,7 +173,7 @@ static bool has_ended(struct harness *h, pid_t pid)
 void writer_finish(struct harness *h, struct writer *w, bool drain)
 {
 	uint64_t limit = tl_mono_ns() + DEADLINE, ended;
-	struct pollfd p = { .fd = w->sink, .events = POLLIN };
+	struct pollfd p = {.fd = w->sink, .events = POLLIN};
 
 	if (w->sink >= 0)
 		fcntl(w->sink, F_SETFL, O_NONBLOCK);
@@ -187,7 +191,8 @@ void writer_finish(struct harness *h, struct writer *w, bool drain)
 	empty_sink(w);
 	if (WIFEXITED(w->status) && WEXITSTATUS(w->status) == 0)
 		w->written = writer_report(w);
-	/* An end that the kernel skipped (7.x) is waited for in vain: 30 ms are more than a perf buffer holds back. */
+	/* An end that the kernel skipped (7.x) is waited for in vain: 30 ms are more than a perf
+	 * buffer holds back. */
 	ended = tl_mono_ns();
 	while (drain && !has_ended(h, w->pid) && tl_mono_ns() - ended < 30 * TL_MS)
 		harness_drain(h);
@@ -207,13 +212,15 @@ static void check_bytes(const struct tl_ev_log *e, uint64_t at)
 
 	for (size_t i = 0; i < e->h.len; i++)
 		if (data[i] != pattern_at(at + i))
-			fail_msg("byte %zu of %u at offset %llu is wrong", i, e->h.len, (unsigned long long)at);
+			fail_msg("byte %zu of %u at offset %llu is wrong", i, e->h.len,
+				 (unsigned long long)at);
 }
 
 static void tally_log(const struct tl_ev_log *e, bool exact, struct tally *t)
 {
 	assert_true(t->files > 0); /* its FILE event comes first */
-	/* The counter only grows; an event that waited for another CPU may carry an older view of it. */
+	/* The counter only grows; an event that waited for another CPU may carry an older view of
+	 * it. */
 	if (e->lost_bytes > t->lost)
 		t->lost = e->lost_bytes;
 	if (exact)
@@ -226,7 +233,7 @@ static void tally_log(const struct tl_ev_log *e, bool exact, struct tally *t)
 
 void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *ret)
 {
-	struct tally t = { 0 };
+	struct tally t = {0};
 
 	for (size_t i = 0; i < h->n; i++) {
 		const struct tl_ev_file *f = (const void *)h->events[i];
@@ -253,7 +260,7 @@ void harness_tally(struct harness *h, uint32_t tgid, bool exact, struct tally *r
 
 struct tl_stream harness_stream(struct harness *h, const struct tl_file_id *id)
 {
-	struct tl_stream stream = { 0 };
+	struct tl_stream stream = {0};
 
 	assert_int_equal(tl_capture_stream(h->capture, id, &stream), 0);
 	return stream;
@@ -280,7 +287,8 @@ int make_file(int flags, char *path)
 }
 
 /* Runs a writer on `out`: all that it wrote must come out, byte for byte. */
-void expect_exact(struct harness *h, const char *kind, int count, int out, int sink, struct tally *t)
+void expect_exact(struct harness *h, const char *kind, int count, int out, int sink,
+		  struct tally *t)
 {
 	struct writer w;
 
@@ -328,12 +336,14 @@ size_t count_events(struct harness *h, uint32_t tgid, uint8_t type)
 
 static int usage(const char *name)
 {
-	fprintf(stderr, "usage: %s [--backend=sys_exit|multi] [--ring=bpf|perf] [--writer=PATH] [FILTER]\n", name);
+	fprintf(stderr,
+		"usage: %s [--backend=sys_exit|multi] [--ring=bpf|perf] [--writer=PATH] [FILTER]\n",
+		name);
 	return 2;
 }
 
-int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n, CMFixtureFunction setup,
-		 CMFixtureFunction teardown)
+int harness_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n,
+		 CMFixtureFunction setup, CMFixtureFunction teardown)
 {
 	static char self[400];
 
