@@ -2,6 +2,7 @@
 # What a compiler does not check: layers, headers that compile alone, generated docs, no path of a machine in the tree.
 set -u
 cd "$(dirname "$0")/.."
+O=${O:-$PWD/build}
 bad=0
 say() { echo "$*"; bad=1; }
 

@@ -33,6 +33,15 @@ status=0; "$tapline" run -o none -- /no/such/program 2> "$work/err" || status=$?
 [ $status = 127 ] || die "a missing command gives $status instead of 127"
 status=0; "$tapline" run -o none -- sh -c 'kill -9 $$' 2> "$work/err" || status=$?
 [ $status = 137 ] || die "a killed command gives $status instead of 137"
+# ... and tapline itself cut short: the command's lines until then are kept, and the status is not the command's.
+"$tapline" run -o json -- sh -c 'echo before; exec sleep 60' > "$work/out" 2> "$work/err" &
+run=$!
+pids+=("$run")
+wait_until 20 "no line before the agent is killed" grep -q '"body":"before' "$work/out"
+kill -9 "$(pgrep -P $run -f 'tapline agent')"
+status=0; wait $run || status=$?
+[ $status = 125 ] || { cat "$work/err"; die "a run whose agent was killed gives $status instead of 125"; }
+grep -q 'agent ended unexpectedly' "$work/err" || die "the agent's end is not told"
 
 # 6. attach to what runs, and the thread rule.
 python3 -u -m http.server --bind 127.0.0.1 29561 > "$work/server.txt" 2>&1 &

@@ -303,7 +303,10 @@ static bool reap(struct tl_run *run)
 		if (pid == run->agent) {
 			run->agent = 0;
 			run->agent_status = status;
-			tl_msg(TL_ERROR, "the agent ended unexpectedly (%s %d)",
+			run->failed = true;
+			tl_msg(TL_ERROR,
+			       "the agent ended unexpectedly (%s %d): what was captured is kept, and "
+			       "the run ends",
 			       WIFEXITED(status) ? "status" : "signal",
 			       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 			return true;
@@ -311,6 +314,7 @@ static bool reap(struct tl_run *run)
 		if (pid == run->pipeline) {
 			run->pipeline = 0;
 			run->pipeline_status = status;
+			run->failed = true;
 			tl_msg(TL_ERROR,
 			       "the pipeline ended unexpectedly; what was captured stays in %s",
 			       run->dir);
@@ -535,6 +539,8 @@ int tl_run_main(int argc, char **argv)
 	watch(&run, signals);
 	finish(&run);
 	tl_conf_free(conf);
+	if (run.command && run.failed)
+		return TL_RUN_FAILED;
 	if (run.command)
 		return child_exit(run.child_status);
 	return WIFEXITED(run.agent_status) ? WEXITSTATUS(run.agent_status) : 1;

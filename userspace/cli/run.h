@@ -34,7 +34,12 @@ struct tl_run {
 	uint64_t out_bytes;    /* the command wrote so much */
 	uint64_t first_out_ns; /* when its first byte came */
 	bool hinted;
+	bool failed; /* a child of ours ended by itself: the run was cut short */
 };
+
+/* Exit status when tapline itself failed in the midst of a command, as of env(1) and timeout(1):
+ * the command's own status would hide it. */
+#define TL_RUN_FAILED 125
 
 /* Starts the command stopped before its exec; sets child, out, start_fd. */
 int tl_run_start_command(struct tl_run *run, struct tl_error *error);
