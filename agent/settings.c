@@ -102,6 +102,13 @@ static const struct tl_option options[] = {
 	 .value = "10m",
 	 .metavar = "TIME",
 	 .help = "Programs of an agent that gave no sign of life for so long stand down, counted."},
+	{.name = "stream-age",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(stream_age_ns),
+	 .value = "1h",
+	 .metavar = "TIME",
+	 .help = "A file that nobody wrote to for so long is forgotten; written to again it is a "
+		 "new stream. 1m when more than 32,768 are known."},
 	{.name = "drain-interval",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(drain_ns),

@@ -18,6 +18,7 @@ struct tl_agent_settings {
 	const char *pin_dir; /* "none": nothing outlives the agent */
 	bool wire;
 	uint64_t stall_ns;
+	uint64_t stream_age_ns;
 	uint64_t drain_ns, idle_ns; /* timer of the drain: busy and idle */
 	uint64_t scan_ns;
 	/* lines */

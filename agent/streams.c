@@ -14,13 +14,16 @@
 #include <stdlib.h>
 
 #include "agent/streams_decide.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/map.h"
 
 struct slot {
 	struct tl_stream_info info;
 	size_t index;
-	bool told;    /* the kernel knows the verdict */
-	bool recheck; /* a FILE event came: the kernel's counter may have begun anew */
+	bool told;	/* the kernel knows the verdict */
+	bool recheck;	/* a FILE event came: the kernel's counter may have begun anew */
+	bool there;	/* the kernel has, or had, an entry since we run */
+	bool forgotten; /* and has none any more */
 };
 
 struct tl_streams {
@@ -212,6 +215,7 @@ static void retire(struct tl_streams *streams, struct slot *slot)
 	unmap_file(streams, slot);
 	slot->info.file = (struct tl_file_id){0};
 	slot->info.dirty = true;
+	slot->forgotten = true;
 	streams->last = NULL;
 }
 
@@ -223,7 +227,8 @@ struct tl_stream_info *tl_streams_file(struct tl_streams *streams, const struct 
 	struct tl_stream_info *info;
 
 	path.len = strnlen(path.data, path.len);
-	if (slot && (slot->info.kind != event->kind || !tl_span_is(path, slot->info.path))) {
+	if (slot && (slot->forgotten || slot->info.kind != event->kind ||
+		     !tl_span_is(path, slot->info.path))) {
 		retire(streams, slot);
 		slot = NULL;
 	}
@@ -243,7 +248,7 @@ struct tl_stream_info *tl_streams_file(struct tl_streams *streams, const struct 
 	info->last_tgid = event->h.tgid;
 	info->verdict = tl_streams_judge(&streams->options, event, info->path);
 	info->dirty = true;
-	slot->recheck = true;
+	slot->recheck = slot->there = true;
 	tell(streams, slot);
 	return info;
 }
@@ -299,6 +304,10 @@ uint64_t tl_streams_trailing(struct tl_streams *streams, const struct tl_stream_
 
 	if (!slot || slot->info.verdict != TL_VERDICT_LOG)
 		return 0;
+	/* The last look at an entry that was then forgotten, and made anew: its counter began at 0.
+	 * (Two CPUs may leave `last_ns` in the wrong order, by far less than this.) */
+	if (row->stream.last_ns + TL_SEC < slot->info.last_ns)
+		return 0;
 	hole = hole_before(slot, row->stream.lost_bytes);
 	if (!hole)
 		return 0;
@@ -307,6 +316,42 @@ uint64_t tl_streams_trailing(struct tl_streams *streams, const struct tl_stream_
 	slot->info.next_offset += hole;
 	slot->info.dirty = true;
 	return hole;
+}
+
+void tl_streams_row(struct tl_streams *streams, const struct tl_stream_row *row)
+{
+	struct slot *slot = find_file(streams, &row->file);
+
+	if (!slot)
+		return;
+	slot->there = true;
+	slot->info.blind_bytes = row->stream.blind_bytes;
+}
+
+void tl_streams_forgotten(struct tl_streams *streams, const struct tl_file_id *file)
+{
+	struct slot *slot = find_file(streams, file);
+
+	if (slot)
+		slot->forgotten = true;
+}
+
+void tl_streams_forgotten_unseen(struct tl_streams *streams)
+{
+	for (size_t i = 0; i < streams->n_slots; i++)
+		if (streams->slots[i] && !streams->slots[i]->there)
+			streams->slots[i]->forgotten = true;
+}
+
+void tl_streams_sweep(struct tl_streams *streams)
+{
+	for (size_t i = 0; i < streams->n_slots; i++) {
+		const struct slot *slot = streams->slots[i];
+
+		if (slot && slot->forgotten &&
+		    slot->info.next_offset == slot->info.delivered_bytes + slot->info.gap_bytes)
+			tl_streams_remove(streams, slot->info.number);
+	}
 }
 
 struct tl_stream_info *tl_streams_get(struct tl_streams *streams, uint64_t number)

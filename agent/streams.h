@@ -9,6 +9,8 @@
 #include "agent/inspector.h"
 #include "agent/state.h"
 
+#define TL_STREAMS_MAX 65536u /* kept, here and in the kernel */
+
 struct tl_stream_info {
 	uint64_t number;
 	struct tl_file_id file;
@@ -17,9 +19,11 @@ struct tl_stream_info {
 	uint64_t delivered_bytes, records; /* in finished records */
 	uint64_t gap_bytes;		   /* in gap records */
 	uint64_t gaps[TL_CAUSES];	   /* of them since this worker started, by cause */
-	uint64_t last_ns;		   /* monotonic, last event */
-	uint32_t last_tgid;		   /* process that wrote last: names a gap's resource */
-	char *path;			   /* owned; "" for pipes */
+	uint64_t blind_bytes; /* moved into it unseen (sendfile, splice): in no offset, in no record
+			       */
+	uint64_t last_ns;     /* monotonic, last event */
+	uint32_t last_tgid;   /* process that wrote last: names a gap's resource */
+	char *path;	      /* owned; "" for pipes */
 	bool dirty;
 };
 
@@ -29,7 +33,7 @@ struct tl_streams_options {
 	size_t max; /* streams kept; more are refused and counted */
 	const char *const *paths;
 	size_t n_paths; /* globs of regular files that are logs: default /var/log (all below) and
-			   *.log */
+			 *.log */
 	/* Decides about a pipe: 1 its reader is a selected process (plumbing), 0 a log, <0 could
 	 * not tell (log). */
 	int (*pipe_reader)(void *arg, uint32_t tgid, const struct tl_file_id *file);
@@ -59,6 +63,18 @@ struct tl_stream_info *tl_streams_bytes(struct tl_streams *streams, const struct
  * counter was read. */
 uint64_t tl_streams_trailing(struct tl_streams *streams, const struct tl_stream_row *row,
 			     struct tl_stream_info **ret_stream, uint64_t *ret_offset);
+
+/* Takes notice of the kernel's entry: it is there, and what moved into it unseen. */
+void tl_streams_row(struct tl_streams *streams, const struct tl_stream_row *row);
+/* The kernel has no entry for it any more: the next FILE event of this identity begins a new
+ * stream. */
+void tl_streams_forgotten(struct tl_streams *streams, const struct tl_file_id *file);
+/* The same for all of which no row was seen since they were recovered. */
+void tl_streams_forgotten_unseen(struct tl_streams *streams);
+/* Removes those that the kernel has forgotten, or whose identity another stream has by now, as soon
+ * as every byte of them is in a record or a gap record. Call only when the ring was drained to its
+ * end after they were forgotten. */
+void tl_streams_sweep(struct tl_streams *streams);
 
 struct tl_stream_info *tl_streams_get(struct tl_streams *streams, uint64_t number);
 struct tl_stream_info *tl_streams_next(struct tl_streams *streams, size_t *iter);

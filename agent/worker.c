@@ -173,8 +173,8 @@ static int64_t drain(struct tl_worker *worker)
 		n++;
 	}
 	worker->saw_end = event == NULL;
-	if (worker->saw_end && worker->trailing.len)
-		tl_worker_trailing_apply(worker);
+	if (worker->saw_end && worker->rows_fresh)
+		tl_worker_rows_apply(worker);
 	/* Under a backlog the rest of an open line is still in the ring: time passes only where the
 	 * ring was emptied. */
 	if (worker->saw_end)
@@ -193,7 +193,7 @@ static void each_second(struct tl_worker *worker, uint64_t now)
 	worker->control->heartbeat_ns = now;
 	worker->wall_offset = tl_mono_to_wall_offset();
 	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
-	tl_worker_trailing_read(worker);
+	tl_worker_rows_read(worker);
 	tl_enrich_tick(worker->enrich, now);
 	tl_worker_status_write(worker, false);
 	if (worker->settings->metrics)
@@ -258,12 +258,12 @@ static bool finish(struct tl_worker *worker)
 	uint64_t until = tl_mono_ns() + STOP_DRAIN_NS;
 
 	(void)tl_inspect_stats(worker->options->inspector, &worker->stats);
-	tl_worker_trailing_read(worker);
+	tl_worker_rows_read(worker);
 	while (!worker->log_refused && drain(worker) >= 0 && !worker->saw_end &&
 	       tl_mono_ns() < until)
 		;
 	if (!worker->log_refused) {
-		tl_worker_trailing_apply(worker);
+		tl_worker_rows_apply(worker);
 		tl_lines_flush(worker->lines);
 		tl_corr_flush(worker->corr);
 		tl_worker_save(worker, false);
@@ -314,7 +314,7 @@ static int make_lines(struct tl_worker *worker, struct tl_error *error)
 {
 	const struct tl_agent_settings *settings = worker->settings;
 	const struct tl_streams_options streams = {
-		.max = 65536,
+		.max = TL_STREAMS_MAX,
 		.paths = (const char *const *)settings->paths.items,
 		.n_paths = settings->paths.n,
 		.pipe_reader = pipe_reader,

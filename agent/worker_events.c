@@ -8,6 +8,9 @@
 #include "userspace/base/map.h"
 #include "userspace/base/msg.h"
 
+#define STALE_CROWDED_NS (60 * TL_SEC)
+#define FORGET_MAX 256u /* streams in one look: each is a request to the inspector */
+
 /* The cause of a hole as the kernel noted it for the stream. */
 static enum tl_cause hole_cause(struct tl_worker *worker, const struct tl_stream_info *stream)
 {
@@ -110,9 +113,35 @@ void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
 	}
 }
 
-void tl_worker_trailing_read(struct tl_worker *worker)
+/* A stream idle for so long is forgotten; where the kernel's table is more than half full, much
+ * sooner: a node full of short-lived processes must not run out of room. */
+static bool is_stale(const struct tl_worker *worker, const struct tl_stream_row *row, uint64_t now)
+{
+	uint64_t age = worker->settings->stream_age_ns;
+
+	if (worker->n_rows > TL_STREAMS_MAX / 2 && age > STALE_CROWDED_NS)
+		age = STALE_CROWDED_NS;
+	return row->stream.last_ns + age < now;
+}
+
+static void read_row(struct tl_worker *worker, struct tl_stream_row *row, uint64_t now,
+		     unsigned *forgotten)
+{
+	tl_streams_row(worker->streams, row);
+	/* Under a backlog its events may still be in the ring. */
+	if (worker->saw_end && *forgotten < FORGET_MAX && is_stale(worker, row, now) &&
+	    tl_inspect_forget(worker->options->inspector, &row->file, &row->stream) >= 0) {
+		tl_streams_forgotten(worker->streams, &row->file);
+		++*forgotten;
+	}
+	if (row->stream.lost_bytes)
+		tl_buf_add(&worker->trailing, row, sizeof(*row));
+}
+
+void tl_worker_rows_read(struct tl_worker *worker)
 {
 	struct tl_stream_row rows[256];
+	unsigned forgotten = 0;
 	uint32_t cursor = 0;
 	int n;
 
@@ -120,11 +149,16 @@ void tl_worker_trailing_read(struct tl_worker *worker)
 	while ((n = tl_inspect_streams(worker->options->inspector, &cursor, rows,
 				       ARRAY_SIZE(rows))) > 0)
 		for (int i = 0; i < n; i++)
-			if (rows[i].stream.lost_bytes)
-				tl_buf_add(&worker->trailing, &rows[i], sizeof(rows[i]));
+			read_row(worker, &rows[i], tl_mono_ns(), &forgotten);
+	if (n < 0)
+		return;
+	worker->n_rows = cursor;
+	if (!worker->rows_known)
+		tl_streams_forgotten_unseen(worker->streams);
+	worker->rows_known = worker->rows_fresh = true;
 }
 
-void tl_worker_trailing_apply(struct tl_worker *worker)
+void tl_worker_rows_apply(struct tl_worker *worker)
 {
 	size_t n = worker->trailing.len / sizeof(struct tl_stream_row);
 
@@ -142,4 +176,6 @@ void tl_worker_trailing_apply(struct tl_worker *worker)
 			      tl_mono_ns());
 	}
 	tl_buf_clear(&worker->trailing);
+	worker->rows_fresh = false;
+	tl_streams_sweep(worker->streams);
 }

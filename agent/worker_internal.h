@@ -43,6 +43,8 @@ struct tl_worker {
 	struct tl_buf scratch;
 	struct tl_buf trailing; /* struct tl_stream_row of streams with losses, read before the last
 				   drain */
+	uint32_t n_rows;	/* of the kernel's table, at the last look */
+	bool rows_known, rows_fresh; /* looked at ever; and not yet followed by a drain */
 
 	/* as last told; the metrics thread reads these, never the objects */
 	struct tl_log_usage log_usage;
@@ -73,11 +75,12 @@ void tl_worker_gap(struct tl_worker *worker, struct tl_stream_info *stream, uint
 
 /* worker_events.c: one event of the ring. */
 void tl_worker_event(struct tl_worker *worker, const struct tl_event *event);
-/* Trailing loss, which no later event tells: first the kernel's counters are read; then the ring is
- * drained to its end; then what the counters have more than the events told is a hole at each
- * stream's end. */
-void tl_worker_trailing_read(struct tl_worker *worker);
-void tl_worker_trailing_apply(struct tl_worker *worker);
+/* The kernel's table of streams, looked at once a second. Trailing loss, which no later event
+ * tells: first the kernel's counters are read; then the ring is drained to its end; then what the
+ * counters have more than the events told is a hole at each stream's end. Streams that were idle
+ * for long are forgotten in the same two steps. */
+void tl_worker_rows_read(struct tl_worker *worker);
+void tl_worker_rows_apply(struct tl_worker *worker);
 
 /* worker_state.c: recovery and what a frame carries besides records. */
 int tl_worker_recover(struct tl_worker *worker, struct tl_error *error);

@@ -64,6 +64,11 @@ static uint64_t gaps(const struct tl_stream_info *stream)
 	return stream->gap_bytes;
 }
 
+static uint64_t blind(const struct tl_stream_info *stream)
+{
+	return stream->blind_bytes;
+}
+
 /* Calls `each` for the log streams that are shown. */
 static void for_streams(struct tl_worker *worker, struct tl_buf *out,
 			void (*each)(struct tl_buf *out, const struct tl_stream_info *stream,
@@ -129,6 +134,9 @@ void tl_worker_metrics_streams(struct tl_worker *worker)
 		 "Bytes of a stream in records.", delivered},
 		{"tapline_agent_stream_gap_bytes_total", "counter",
 		 "Bytes of a stream told as lost by gap records.", gaps},
+		{"tapline_agent_stream_blind_bytes_total", "counter",
+		 "Bytes moved into a stream unseen (sendfile, splice): part of no record or gap.",
+		 blind},
 		{"tapline_agent_stream_open_bytes", "gauge",
 		 "Bytes of a stream in lines that are not finished.", open_bytes},
 	};

@@ -127,7 +127,7 @@ void tl_worker_checkpoint(void *arg, struct tl_log *log)
 	struct tl_worker *worker = arg;
 	struct tl_frame pending = worker->frame;
 
-	/* The first segment is made by tl_log_open, before there is anything to say. */
+	/* A segment begun during recovery, before there is anything to say. */
 	if (!worker->lines)
 		return;
 	worker->frame = (struct tl_frame){0};

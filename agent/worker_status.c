@@ -99,6 +99,7 @@ static void put_stream(const struct tl_stream_info *stream, struct tl_buf *out)
 		if (stream->gaps[i])
 			number(out, cause_names[i], stream->gaps[i]);
 	close_object(out);
+	number(out, "blind_bytes", stream->blind_bytes);
 	number(out, "open_bytes",
 	       stream->next_offset - stream->delivered_bytes - stream->gap_bytes);
 	number(out, "records", stream->records);

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define TL_ABI 1
+#define TL_ABI 2
 
 /* Why bytes or events did not arrive. One enum for both sides: the kernel counts in `tl_stats`, the
  * agent in its ledger, and every gap record, drop metric and status line names one of these
@@ -176,6 +176,7 @@ struct tl_stream {
 	__u64 seen_bytes;      /* bytes of all calls on it while not ignored; atomic add */
 	__u64 lost_bytes;      /* of them refused; atomic add; never reset */
 	__u64 lost_calls;      /* events refused */
+	__u64 blind_bytes;     /* moved into it by calls that do not show them; atomic add */
 	__u64 last_ns;	       /* last call, for ageing */
 	__u32 verdict;	       /* enum tl_verdict */
 	__u32 announced;       /* 1 once its FILE event is in the ring */
@@ -261,7 +262,7 @@ TL_ASSERT_SIZE(struct tl_ev_log, 88);
 TL_ASSERT_SIZE(struct tl_ev_file, 80);
 TL_ASSERT_SIZE(struct tl_ev_wire, 112);
 TL_ASSERT_SIZE(struct tl_ev_proc, 72);
-TL_ASSERT_SIZE(struct tl_stream, 48);
+TL_ASSERT_SIZE(struct tl_stream, 56);
 TL_ASSERT_SIZE(struct tl_proc, 32);
 TL_ASSERT_SIZE(struct tl_sock, 16);
 _Static_assert(offsetof(struct tl_event, time_ns) == 8, "events are read by 8");

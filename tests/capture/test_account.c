@@ -107,6 +107,21 @@ static void a_dead_agent_stops_the_capture_and_bytes_are_counted(void **state)
 	writer_done(&w);
 }
 
+static int add_blind(void *arg, const struct tl_file_id *file, const struct tl_stream *stream)
+{
+	(void)file;
+	*(uint64_t *)arg += stream->blind_bytes;
+	return 0;
+}
+
+static uint64_t blind_of_streams(void)
+{
+	uint64_t sum = 0;
+
+	assert_int_equal(tl_capture_streams(h.capture, add_blind, &sum), 0);
+	return sum;
+}
+
 static void bytes_moved_unseen_are_counted_blind(void **state)
 {
 	struct tl_stats before, after;
@@ -120,6 +135,7 @@ static void bytes_moved_unseen_are_counted_blind(void **state)
 	assert_int_equal(w.status, 0);
 	assert_int_equal(tl_capture_stats(h.capture, &after), 0);
 	assert_int_equal(after.blind_bytes - before.blind_bytes, 1234);
+	assert_int_equal(blind_of_streams(), 1234);
 	writer_done(&w);
 	unlink(path);
 }

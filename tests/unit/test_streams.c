@@ -388,6 +388,86 @@ static void a_damaged_entry_is_refused(void **state)
 	tl_frame_done(&frame);
 }
 
+static void a_forgotten_stream_goes_once_its_bytes_are_told(void **state)
+{
+	struct tl_stream_info *info = see_pipe(7);
+	const struct tl_file_id file = info->file;
+	uint64_t number = info->number;
+
+	(void)state;
+	assert_bytes(7, 10, 0, 0, 0);
+	tl_streams_forgotten(streams, &file);
+	tl_streams_sweep(streams);
+	assert_non_null(tl_streams_get(streams, number));
+	info->delivered_bytes = 4;
+	info->gap_bytes = 6;
+	tl_streams_sweep(streams);
+	assert_null(tl_streams_get(streams, number));
+}
+
+static void what_is_written_to_a_forgotten_file_is_a_new_stream(void **state)
+{
+	struct tl_stream_info *info = see_pipe(7);
+	const struct tl_file_id file = info->file;
+	uint64_t number = info->number;
+
+	(void)state;
+	assert_bytes(7, 10, 3, 3, 3);
+	tl_streams_forgotten(streams, &file);
+	info = see_pipe(7);
+	assert_int_not_equal(info->number, number);
+	assert_bytes(7, 10, 0, 0, 0);
+	assert_non_null(tl_streams_get(streams, number));
+}
+
+static void recovered_streams_without_a_row_are_forgotten(void **state)
+{
+	struct tl_frame frame = {0};
+	struct tl_stream_row row = {.file = {.ino = 8, .dev = 1}};
+
+	(void)state;
+	(void)see_pipe(7);
+	(void)see_pipe(8);
+	tl_streams_save(streams, &frame, true);
+	(void)teardown(NULL);
+	(void)setup(NULL);
+	for (size_t i = 0; i < frame.n; i++)
+		assert_int_equal(tl_streams_recover(
+					 streams, frame.entries[i].type,
+					 (struct tl_span){frame.bytes.data + frame.entries[i].from,
+							  frame.entries[i].len}),
+				 0);
+	tl_frame_done(&frame);
+	tl_streams_row(streams, &row);
+	tl_streams_forgotten_unseen(streams);
+	tl_streams_sweep(streams);
+	assert_null(tl_streams_get(streams, 1));
+	assert_non_null(tl_streams_get(streams, 2));
+}
+
+static void the_last_row_of_a_forgotten_entry_says_nothing_of_the_new_one(void **state)
+{
+	struct tl_stream_row row = {.file = {.ino = 7, .dev = 1}, .stream = {.lost_bytes = 9}};
+	struct tl_stream_info *info = see_pipe(7);
+	uint64_t offset;
+
+	(void)state;
+	info->last_ns = UINT64_C(60000000000);
+	assert_int_equal(tl_streams_trailing(streams, &row, &info, &offset), 0);
+	row.stream.last_ns = info->last_ns;
+	assert_int_equal(tl_streams_trailing(streams, &row, &info, &offset), 9);
+}
+
+static void what_moved_unseen_is_told_of_its_stream(void **state)
+{
+	struct tl_stream_row row = {.file = {.ino = 7, .dev = 1}, .stream = {.blind_bytes = 5}};
+	const struct tl_stream_info *info = see_pipe(7);
+
+	(void)state;
+	tl_streams_row(streams, &row);
+	assert_int_equal(info->blind_bytes, 5);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -405,6 +485,11 @@ int main(void)
 		TEST(a_walk_goes_on_over_removals),
 		TEST(streams_come_back_as_they_were),
 		TEST(an_identity_moved_within_one_frame_comes_back_at_its_new_number),
+		TEST(a_forgotten_stream_goes_once_its_bytes_are_told),
+		TEST(what_is_written_to_a_forgotten_file_is_a_new_stream),
+		TEST(recovered_streams_without_a_row_are_forgotten),
+		TEST(the_last_row_of_a_forgotten_entry_says_nothing_of_the_new_one),
+		TEST(what_moved_unseen_is_told_of_its_stream),
 		TEST(a_damaged_entry_is_refused),
 	};
 

@@ -147,8 +147,8 @@ static void print_streams(struct tl_span json)
 
 	if (tl_json_find(json, "streams", &array) != 1 || tl_json_enter(&cursor, array.raw) < 0)
 		return;
-	printf("\n%8s %8s %5s %12s %12s %10s %10s %9s  %s\n", "STREAM", "PID", "KIND", "SEEN",
-	       "DELIVERED", "GAPS", "OPEN", "RECORDS", "PATH");
+	printf("\n%8s %8s %5s %12s %12s %10s %10s %9s %9s  %s\n", "STREAM", "PID", "KIND", "SEEN",
+	       "DELIVERED", "GAPS", "OPEN", "BLIND", "RECORDS", "PATH");
 	while (tl_json_element(&cursor, &row) == 1) {
 		printf("%s", "");
 		print_cell(row.raw, "stream.id", 7);
@@ -158,6 +158,7 @@ static void print_streams(struct tl_span json)
 		print_cell(row.raw, "delivered_bytes", 12);
 		print_cell(row.raw, "gap_bytes", 10);
 		print_cell(row.raw, "open_bytes", 10);
+		print_cell(row.raw, "blind_bytes", 9);
 		print_cell(row.raw, "records", 9);
 		printf(" ");
 		print_cell(row.raw, "path", 0);
