@@ -15,12 +15,10 @@
 #include "agent/multiline_text.h"
 #include "userspace/base/text.h"
 
-#define REGEX_WITHIN 4096 /* bytes of a line that a regex sees */
-#define REGEX_STEPS                                                                                \
-	100000		 /* backtracks after which it counts as a match: the line stands alone     \
-			  */
-#define MESSAGE_LINES 16 /* lines of an exception's message at most */
-#define FRAGMENT_LEAST 4 /* bytes that tell a fragment from ordinary text */
+#define REGEX_WITHIN 4096  /* bytes of a line that a regex sees */
+#define REGEX_STEPS 100000 /* backtracks; more count as a match: the line stands alone */
+#define MESSAGE_LINES 16   /* lines of an exception's message at most */
+#define FRAGMENT_LEAST 4   /* bytes that tell a fragment from ordinary text */
 
 enum state {
 	NONE,

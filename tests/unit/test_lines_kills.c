@@ -379,7 +379,8 @@ static void agent_log(struct agent *agent, const struct op *op)
 static void agent_trailing(struct agent *agent, const struct op *op)
 {
 	const struct tl_stream_row row = {.file = {.ino = 500 + op->stream},
-					  .stream = {.lost_bytes = op->event.lost_bytes}};
+					  .stream = {.lost_bytes = op->event.lost_bytes,
+						     .last_ns = UINT64_MAX / 2}};
 	struct tl_stream_info *info;
 	uint64_t offset;
 
