@@ -190,7 +190,7 @@ static void counts_add_up_to_the_lines_by_service_severity_and_window(void **sta
 	make((struct tl_pipeline_options){.parser = "auto"});
 	put_line("cart", "01", "ERROR one");
 	put_line("cart", "09", "ERROR two");
-	put_line("cart", "11", "ERROR three");
+	put_line("cart", "11", "error three");
 	put_line("cart", "02", "INFO four");
 	put_line("pay", "03", "five");
 	n_outputs = 0;

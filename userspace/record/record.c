@@ -74,3 +74,8 @@ const char *tl_severity_text(uint8_t number)
 
 	return number < 25 ? names[number] : "";
 }
+
+const char *tl_severity_range(uint8_t number)
+{
+	return number ? tl_severity_text((uint8_t)((number - 1) / 4 * 4 + 1)) : "";
+}

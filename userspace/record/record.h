@@ -70,6 +70,9 @@ int tl_record_from_json(struct tl_span json, struct tl_arena *arena, struct tl_r
 
 /* Severity by OTel's table: TRACE 1, DEBUG 5, INFO 9, WARN 13, ERROR 17, FATAL 21. "" for 0. */
 const char *tl_severity_text(uint8_t number);
+/* The range it lies in: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; "" for 0. However services spell it,
+ * there are no more than these: a label of metrics. */
+const char *tl_severity_range(uint8_t number);
 
 #define TL_BODY_MAX                                                                                \
 	(640u * 1024u) /* bytes of one record's body: escaped and enveloped it stays under 900 KiB \

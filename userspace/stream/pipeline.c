@@ -183,11 +183,11 @@ static double number_of(struct tl_span text)
 
 static int count_record(struct tl_pipeline *pipeline, const struct tl_record *record)
 {
-	struct tl_span severity = record->severity_text;
+	const char *severity = tl_severity_range(record->severity_number);
 	const struct tl_attr *gap = tl_attr_get(&record->attributes, "tapline.gap.bytes");
 	const struct tl_label labels[] = {
 		{"service.name", value_of(&record->resource, "service.name")},
-		{"severity_text", severity.len ? severity : TL_SPAN_LIT("UNSET")},
+		{"severity_text", tl_span_str(severity[0] ? severity : "UNSET")},
 	};
 
 	/* A gap is no line: it has a name of its own, so that log.records is the lines. */
