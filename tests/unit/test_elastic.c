@@ -24,6 +24,7 @@ static int setup(void **state)
 	start_server(&w->server, 0);
 	w->settings = (struct tl_elastic_settings){.url = w->server.url,
 						   .index_prefix = "tapline-logs-",
+						   .http_prefix = "tapline-http-",
 						   .gzip = true,
 						   .template = true,
 						   .in_flight = 2,
@@ -95,7 +96,7 @@ static void all_records_are_taken_in_requests_of_the_wanted_size(void **state)
 	assert_in_range(w->server.requests, 3, 6);
 	assert_non_null(strstr(w->server.template, "\"flat_object\""));
 	assert_non_null(strstr(w->server.template, "date_nanos"));
-	assert_non_null(strstr(w->server.template, "[\"tapline-logs-*\"]"));
+	assert_non_null(strstr(w->server.template, "[\"tapline-logs-*\",\"tapline-http-*\"]"));
 }
 
 static void records_sent_again_are_duplicates_not_errors(void **state)

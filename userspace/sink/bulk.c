@@ -85,16 +85,14 @@ void tl_bulk_index(const char *prefix, struct tl_span observed, char out[TL_BULK
 	snprintf(out, TL_BULK_INDEX_MAX, "%s%.4s.%.2s.%.2s", prefix, d, d + 5, d + 8);
 }
 
-int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_key *key,
+int tl_bulk_add(struct tl_buf *body, const char *index, const struct tl_bulk_key *key,
 		struct tl_span document)
 {
-	char index[TL_BULK_INDEX_MAX];
 	size_t start = body->len, at;
 	int r = tl_buf_reserve(body, document.len + key->uid.len + TL_BULK_INDEX_MAX + 64);
 
 	if (r < 0)
 		return r;
-	tl_bulk_index(prefix, key->observed, index);
 	tl_buf_puts(body, "{\"create\":{\"_index\":\"");
 	tl_buf_puts(body, index);
 	tl_buf_puts(body, "\",\"_id\":\"");
@@ -159,7 +157,7 @@ enum tl_bulk_whole tl_bulk_whole(int status)
 /* {"create":{"status":400,"error":{"type":"...","reason":"..."}}} */
 static int read_item(const struct tl_json_value *element, struct tl_bulk_item *item)
 {
-	struct tl_json_value action, status, error, type, reason;
+	struct tl_json_value action, status, error, type, reason, where;
 	struct tl_json_cursor cursor;
 	struct tl_span key, type_text = {0};
 	uint64_t number;
@@ -170,7 +168,9 @@ static int read_item(const struct tl_json_value *element, struct tl_bulk_item *i
 	    number > 999)
 		return -EBADMSG;
 	item->status = (unsigned)number;
-	item->reason = (struct tl_span){0};
+	item->reason = item->where = (struct tl_span){0};
+	if (tl_json_find(action.raw, "_index", &where) == 1 && where.type == TL_JSON_STRING)
+		item->where = where.raw;
 	if (tl_json_find(action.raw, "error", &error) == 1 && error.type == TL_JSON_OBJECT) {
 		if (tl_json_find(error.raw, "type", &type) == 1 && type.type == TL_JSON_STRING)
 			type_text = type.raw;

@@ -22,9 +22,10 @@ int tl_bulk_key(struct tl_span json, struct tl_bulk_key *ret);
 /* Writes the index of a record: the prefix and its day, "tapline-logs-2026.11.23". */
 void tl_bulk_index(const char *prefix, struct tl_span observed, char out[TL_BULK_INDEX_MAX]);
 
-/* Appends the action line (`create` with the uid as id) and the document. Newlines between JSON
- * tokens become blanks, because a newline ends a document here. Errors: -ENOBUFS, -ENOMEM. */
-int tl_bulk_add(struct tl_buf *body, const char *prefix, const struct tl_bulk_key *key,
+/* Appends the action line (`create` in `index` with the uid as id) and the document. Newlines
+ * between JSON tokens become blanks, because a newline ends a document here. Errors: -ENOBUFS,
+ * -ENOMEM. */
+int tl_bulk_add(struct tl_buf *body, const char *index, const struct tl_bulk_key *key,
 		struct tl_span document);
 
 #define TL_BULK_TERM_MAX 32766u /* bytes of a term in Lucene */
@@ -68,6 +69,7 @@ struct tl_bulk_item {
 	unsigned status;
 	const char *type;      /* one of a bounded set of names, for ever */
 	struct tl_span reason; /* raw JSON text, in the answer; may be empty */
+	struct tl_span where;  /* the index it went to, where the answer tells; may be empty */
 };
 
 /* Tells the verdict of each of the `n` items of an answer with status 200, in order.

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private to the elasticsearch sink: elasticsearch.c (settings, open), elastic_setup.c (version,
- * template, data streams), elastic_write.c (requests in flight, retries). */
+ * template), elastic_mapping.c (documents), elastic_stream.c (data streams), elastic_write.c
+ * (requests in flight, retries), elastic_build.c (a chunk becomes a request). */
 #ifndef TL_SINK_ELASTIC_H
 #define TL_SINK_ELASTIC_H
 
 #include "userspace/sink/bulk.h"
+#include "userspace/sink/elastic_mapping.h"
+#include "userspace/sink/elastic_stream.h"
 #include "userspace/sink/http_client.h"
 #include "userspace/sink/sink.h"
 
 #define TL_ELASTIC_IN_FLIGHT_MAX 16
 
 struct tl_elastic_settings {
-	const char *url, *index_prefix, *user, *password, *api_key, *ca, *cert, *key;
+	const char *url, *index_prefix, *http_prefix, *data_stream;
+	const char *user, *password, *api_key, *ca, *cert, *key;
+	int mapping; /* enum tl_elastic_mapping */
 	bool gzip, template;
 	int64_t in_flight, shards, replicas;
 	uint64_t request_bytes, timeout_ns, wait_ns;
@@ -39,8 +44,16 @@ struct tl_elastic {
 	struct tl_sink sink;
 	const struct tl_elastic_settings *settings;
 	struct tl_http *http;
+	struct tl_http *questions; /* one connection beside those of requests in flight */
 	struct tl_elastic_slot slots[TL_ELASTIC_IN_FLIGHT_MAX];
+	struct tl_elastic_mapper mapper;
+	struct tl_arena arena;
+	struct tl_record record;
+	struct tl_elastic_stream stream; /* name NULL: dated indices */
 	bool opensearch;
+	unsigned window; /* requests in flight now: grows by one while all goes well, halves when
+			    the server is busy */
+	unsigned smooth; /* requests since then that went well */
 
 	/* While a batch is written: */
 	const struct tl_message *messages;
@@ -60,6 +73,16 @@ extern const struct tl_sink_ops tl_sink_elasticsearch;
 int tl_elastic_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
 		     struct tl_sink_result *result, const volatile int *stop,
 		     struct tl_error *error);
+
+/* Makes the slot's chunk its request. In a data stream items that are there already are counted as
+ * duplicates and left out; a chunk may become empty. Errors: -ENOMEM, -ENOBUFS; -ECONNREFUSED,
+ * -EPROTO a question about the data stream was not answered: again later. */
+int tl_elastic_build(struct tl_elastic *elastic, struct tl_elastic_slot *slot);
+
+/* The chunk's items landed in `where` (a backing index) though another was expected: removes from
+ * it what an older one has. Errors as tl_elastic_build. */
+int tl_elastic_undo(struct tl_elastic *elastic, const uint32_t *items, size_t n,
+		    struct tl_span where);
 
 /* Says why `request` failed as a whole, with advice. Returns -ECONNREFUSED, -EACCES or -EPROTO. */
 int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request,

@@ -14,7 +14,6 @@
 #include "userspace/base/text.h"
 #include "userspace/sink/elastic.h"
 
-#define PRIORITY 200 /* above the 100 of the templates that Elasticsearch brings */
 #define RETRY_US 200000
 #define SAMPLE_DAY "2026-01-02"
 
@@ -114,7 +113,7 @@ static int is_stream(const struct tl_elastic *elastic, const char *name, struct 
 	return tl_error_set(
 		error, -EINVAL,
 		"%s* are data streams here (%s), in which a record that is sent again may be kept "
-		"twice; choose another --index-prefix, or remove it",
+		"twice; choose another --index-prefix, name it with --data-stream, or remove it",
 		elastic->settings->index_prefix, name);
 }
 
@@ -166,7 +165,7 @@ static bool makes_stream(struct tl_span template, const char *index)
 		return false;
 	if (tl_json_find(template, "priority", &value) == 1)
 		(void)tl_json_u64(&value, &priority);
-	return priority >= PRIORITY;
+	return priority >= TL_TEMPLATE_PRIORITY;
 }
 
 static int refuse_templates(struct tl_elastic *elastic, struct tl_error *error)
@@ -205,60 +204,58 @@ static void template_name(const char *prefix, char out[TL_BULK_INDEX_MAX])
 		out[len - 1] = '\0';
 }
 
-static void add_setting(struct tl_buf *body, const char *name, int64_t value)
-{
-	tl_json_key(body, name);
-	tl_buf_printf(body, "%" PRId64, value);
-}
-
-static void write_template(const struct tl_elastic *elastic, bool opensearch, struct tl_buf *body)
+/* The pattern of dated indices gets its `*`; a data stream is named whole. */
+static struct tl_elastic_template template_of(const struct tl_elastic *elastic, bool opensearch)
 {
 	const struct tl_elastic_settings *s = elastic->settings;
-	/* OpenSearch's flat_object has no ignore_above. */
-	const char *flat = opensearch ? "{\"type\":\"flat_object\"}"
-				      : "{\"type\":\"flattened\",\"ignore_above\":8191}";
-	static const char keyword[] = "{\"type\":\"keyword\",\"ignore_above\":1024}";
+	struct tl_elastic_template of = {
+		.mapping = (enum tl_elastic_mapping)s->mapping,
+		.opensearch = opensearch,
+		.data_stream = s->data_stream != NULL,
+		.patterns = {s->data_stream ? s->data_stream : s->index_prefix},
+		.shards = s->shards,
+		.replicas = s->replicas,
+	};
 
-	tl_buf_printf(body,
-		      "{\"index_patterns\":[\"%s*\"],\"priority\":%d,\"_meta\":{\"managed_by\":"
-		      "\"tapline\",\"version\":1},"
-		      "\"template\":{\"settings\":{",
-		      s->index_prefix, PRIORITY);
-	if (s->shards > 0)
-		add_setting(body, "number_of_shards", s->shards);
-	if (s->replicas >= 0)
-		add_setting(body, "number_of_replicas", s->replicas);
-	tl_buf_printf(
-		body,
-		"},\"mappings\":{\"dynamic\":false,\"properties\":{"
-		"\"uid\":{\"type\":\"keyword\"},\"timestamp\":{\"type\":\"date_nanos\"},"
-		"\"observed_timestamp\":{\"type\":\"date_nanos\"},\"severity_number\":{\"type\":"
-		"\"byte\"},"
-		"\"severity_text\":%s,\"body\":{\"type\":\"text\"},\"trace_id\":%s,\"span_id\":%s,"
-		"\"trace_flags\":{\"type\":\"short\"},\"resource\":%s,\"attributes\":%s}}}}",
-		keyword, keyword, keyword, flat, flat);
+	if (!s->data_stream && s->http_prefix[0])
+		of.patterns[1] = s->http_prefix;
+	return of;
 }
 
 /* Returns 0 put, 1 the server does not know the type, or an error. */
-static int put_template(struct tl_elastic *elastic, bool opensearch, struct tl_error *error)
+static int put_one(struct tl_elastic *elastic, const struct tl_elastic_template *of,
+		   struct tl_error *error)
 {
 	_cleanup_(request_done) struct tl_http_request request = {0};
 	_cleanup_(tl_buf_done) struct tl_buf body = {0};
 	char path[TL_BULK_INDEX_MAX + 32], name[TL_BULK_INDEX_MAX];
 	int r;
 
-	template_name(elastic->settings->index_prefix, name);
+	template_name(of->patterns[0], name);
 	snprintf(path, sizeof(path), "/_index_template/%s", name);
-	write_template(elastic, opensearch, &body);
+	tl_elastic_template(of, &body);
 	r = call(elastic, "PUT", path, tl_buf_span(&body), &request, error);
 	if (r < 0)
 		return r;
-	if (request.status == 200) {
-		elastic->opensearch = opensearch;
+	if (request.status == 200)
 		return 0;
-	}
 	r = tl_elastic_fail(elastic, &request, "cannot put the index template", error);
 	return request.status == 400 ? 1 : r;
+}
+
+static int put_template(struct tl_elastic *elastic, bool opensearch, struct tl_error *error)
+{
+	struct tl_elastic_template of = template_of(elastic, opensearch);
+	int r = put_one(elastic, &of, error);
+
+	if (r == 0 && of.data_stream && elastic->settings->http_prefix[0]) {
+		of.data_stream = false;
+		of.patterns[0] = elastic->settings->http_prefix;
+		r = put_one(elastic, &of, error);
+	}
+	if (r == 0)
+		elastic->opensearch = opensearch;
+	return r;
 }
 
 int tl_elastic_setup(struct tl_elastic *elastic, struct tl_error *error)
@@ -266,9 +263,9 @@ int tl_elastic_setup(struct tl_elastic *elastic, struct tl_error *error)
 	int kind = -ENODATA, r = probe(elastic, &kind, error);
 
 	elastic->opensearch = kind == 1;
-	if (r == 0)
+	if (r == 0 && !elastic->settings->data_stream)
 		r = refuse_streams(elastic, error);
-	if (r == 0)
+	if (r == 0 && !elastic->settings->data_stream)
 		r = refuse_templates(elastic, error);
 	if (r < 0 || !elastic->settings->template)
 		return r;

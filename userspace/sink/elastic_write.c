@@ -142,6 +142,9 @@ static void cut(struct tl_elastic *elastic, size_t n)
 		size_t len = elastic->messages[i].value.len;
 		struct tl_bulk_key key;
 
+		if (elastic->messages[i].topic == TL_TOPIC_HTTP &&
+		    !elastic->settings->http_prefix[0])
+			continue;
 		if (tl_bulk_key(elastic->messages[i].value, &key) < 0) {
 			bury(elastic, (uint32_t)i, "malformed_record",
 			     "no JSON object with uid and observed_timestamp");
@@ -165,49 +168,38 @@ static void cut(struct tl_elastic *elastic, size_t n)
 		queue(elastic, chunk);
 }
 
-/* The document as it is sent: nearly always the message as it came. */
-static struct tl_span document_of(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
-				  uint32_t item)
+static void told_to_wait(const char *why)
 {
-	struct tl_span document = elastic->messages[item].value;
+	static struct tl_msg_gate gate;
 
-	if (!elastic->opensearch || document.len <= TL_BULK_TERM_MAX)
-		return document;
-	tl_buf_clear(&slot->sifted);
-	return tl_bulk_sift(document, &slot->sifted) == 1 ? tl_buf_span(&slot->sifted) : document;
-}
-
-static int build(struct tl_elastic *elastic, struct tl_elastic_slot *slot)
-{
-	int r = 0;
-
-	tl_buf_clear(&slot->body);
-	for (uint32_t i = 0; r == 0 && i < slot->chunk->n; i++) {
-		struct tl_span document = document_of(elastic, slot, slot->chunk->items[i]);
-		struct tl_bulk_key key;
-
-		r = tl_bulk_key(document, &key);
-		r = r < 0 ? r
-			  : tl_bulk_add(&slot->body, elastic->settings->index_prefix, &key,
-					document);
-	}
-	if (r == 0 && slot->gzip)
-		r = tl_gzip_pack(slot->gzip, tl_buf_span(&slot->body), &slot->packed);
-	return r;
+	tl_msg_limited(&gate, 30000, TL_WARNING, "the target takes nothing now (%s); trying on",
+		       why);
 }
 
 static void send_chunk(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
 		       struct tl_elastic_chunk *chunk)
 {
+	int r;
+
 	slot->chunk = chunk;
-	if (build(elastic, slot) < 0) {
+	r = tl_elastic_build(elastic, slot);
+	if (r == -ECONNREFUSED || r == -EPROTO) {
+		told_to_wait(elastic->stream.why);
+		again(elastic, TAKE_PTR(slot->chunk), 0);
+		return;
+	}
+	if (r < 0)
 		no_memory(elastic);
+	if (r < 0 || chunk->n == 0) {
 		free(TAKE_PTR(slot->chunk));
 		return;
 	}
 	slot->request.method = "POST";
-	slot->request.path = "/_bulk?filter_path=errors,error,items.*.status,items.*.error.type,"
-			     "items.*.error.reason";
+	slot->request.path = elastic->stream.name
+				     ? "/_bulk?filter_path=errors,error,items.*.status,"
+				       "items.*.error.type,items.*.error.reason,items.*._index"
+				     : "/_bulk?filter_path=errors,error,items.*.status,"
+				       "items.*.error.type,items.*.error.reason";
 	slot->request.content_type = "application/x-ndjson";
 	slot->request.body = tl_buf_span(slot->gzip ? &slot->packed : &slot->body);
 	slot->request.gzip = slot->gzip != NULL;
@@ -239,10 +231,25 @@ static struct tl_elastic_chunk *take_ready(struct tl_elastic *elastic, uint64_t 
 
 struct verdicts {
 	struct tl_elastic *elastic;
-	struct tl_elastic_chunk *chunk; /* the items that were sent */
-	struct tl_elastic_chunk *retry; /* those to be sent again; has room for all */
+	struct tl_elastic_chunk *chunk;	 /* the items that were sent */
+	struct tl_elastic_chunk *retry;	 /* those to be sent again; has room for all */
+	struct tl_elastic_chunk *astray; /* written to another backing index; has room for all */
+	struct tl_span where;		 /* that index */
 	const char *why;
 };
+
+static void landed(struct verdicts *v, const struct tl_bulk_item *item, uint32_t index)
+{
+	const struct tl_elastic_stream *stream = &v->elastic->stream;
+
+	v->elastic->result->written++;
+	if (!stream->name || v->elastic->messages[index].topic == TL_TOPIC_HTTP ||
+	    !item->where.len || !stream->write_index[0] ||
+	    tl_span_is(item->where, stream->write_index))
+		return;
+	v->where = item->where;
+	v->astray->items[v->astray->n++] = index;
+}
 
 static void on_item(void *arg, const struct tl_bulk_item *item)
 {
@@ -252,7 +259,7 @@ static void on_item(void *arg, const struct tl_bulk_item *item)
 
 	switch (item->verdict) {
 	case TL_BULK_WRITTEN:
-		v->elastic->result->written++;
+		landed(v, item, index);
 		return;
 	case TL_BULK_DUPLICATE:
 		v->elastic->result->duplicates++;
@@ -272,26 +279,21 @@ static void on_item(void *arg, const struct tl_bulk_item *item)
 	bury(v->elastic, index, item->type, reason);
 }
 
-static void told_to_wait(const char *why)
-{
-	static struct tl_msg_gate gate;
-
-	tl_msg_limited(&gate, 30000, TL_WARNING, "the target takes nothing now (%s); trying on",
-		       why);
-}
-
 /* Takes the chunk over. */
 static void on_items(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk,
 		     struct tl_span answer)
 {
-	struct verdicts v = {elastic, chunk, chunk_new(chunk->n), NULL};
+	_cleanup_(freep) struct tl_elastic_chunk *astray = chunk_new(chunk->n);
+	struct verdicts v = {
+		.elastic = elastic, .chunk = chunk, .retry = chunk_new(chunk->n), .astray = astray};
 
-	if (!v.retry) {
+	if (!v.retry || !astray) {
 		no_memory(elastic);
+		free(v.retry);
 		free(chunk);
 		return;
 	}
-	v.retry->n = 0;
+	v.retry->n = astray->n = 0;
 	v.retry->attempts = chunk->attempts;
 	if (tl_bulk_answer(answer, chunk->n, on_item, &v) < 0) {
 		/* Some proxy's page, or cut short: the ids make a second try harmless. */
@@ -299,6 +301,15 @@ static void on_items(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk,
 		free(v.retry);
 		again(elastic, chunk, 0);
 		return;
+	}
+	/* Not undone means perhaps twice: the chunk is looked at again before anything is
+	 * committed. */
+	if (astray->n && tl_elastic_undo(elastic, astray->items, astray->n, v.where) < 0) {
+		elastic->result->written -= astray->n;
+		memcpy(v.retry->items + v.retry->n, astray->items,
+		       astray->n * sizeof(astray->items[0]));
+		v.retry->n += astray->n;
+		v.why = "the data stream rolled over and its older indices cannot be asked";
 	}
 	free(chunk);
 	if (v.retry->n == 0) {
@@ -340,12 +351,27 @@ static void on_whole_failure(struct tl_elastic *elastic, struct tl_elastic_chunk
 	}
 }
 
+/* As many requests in flight as the server takes well: one more after each window that went well,
+ * half as many when it is busy. */
+static void adapt(struct tl_elastic *elastic, int status)
+{
+	if (status == 429 || status >= 500 || status == 0) {
+		elastic->window = (elastic->window + 1) / 2;
+		elastic->smooth = 0;
+	} else if (++elastic->smooth >= elastic->window &&
+		   elastic->window < (unsigned)elastic->settings->in_flight) {
+		elastic->window++;
+		elastic->smooth = 0;
+	}
+}
+
 static void on_done(struct tl_elastic *elastic, struct tl_http_request *request)
 {
 	struct tl_elastic_slot *slot = request->tag;
 	struct tl_elastic_chunk *chunk = TAKE_PTR(slot->chunk);
 
 	elastic->busy--;
+	adapt(elastic, request->status);
 	tl_metric_add(&request_ns, tl_mono_ns() - slot->started_ns);
 	tl_metric_add(request->status == 200 ? &requests_ok : &requests_failed, 1);
 	if (tl_bulk_whole(request->status) == TL_BULK_ITEMS)
@@ -364,6 +390,8 @@ static unsigned send_ready(struct tl_elastic *elastic)
 
 		if (elastic->slots[i].chunk)
 			continue;
+		if (elastic->busy >= elastic->window)
+			break;
 		chunk = take_ready(elastic, now, &next);
 		if (!chunk)
 			break;

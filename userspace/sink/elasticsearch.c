@@ -11,7 +11,8 @@
 #define FIELD(member) offsetof(struct tl_elastic_settings, member)
 #define GZIP_LEVEL 1
 
-static const int topics[] = {TL_TOPIC_LOGS};
+static const int topics[] = {TL_TOPIC_LOGS, TL_TOPIC_HTTP};
+static const char *const mappings[] = {TL_MAPPING_NAMES, NULL};
 
 static const struct tl_option options[] = {
 	{.name = "url",
@@ -27,6 +28,25 @@ static const struct tl_option options[] = {
 	 .value = "tapline-logs-",
 	 .metavar = "TEXT",
 	 .help = "Indices are named by this and the day of the record: tapline-logs-2026.11.23."},
+	{.name = "http-index-prefix",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(http_prefix),
+	 .value = "tapline-http-",
+	 .metavar = "TEXT",
+	 .help = "The same for HTTP exchanges; empty leaves them out."},
+	{.name = "data-stream",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(data_stream),
+	 .metavar = "NAME",
+	 .help = "Write lines to this data stream (logs-tapline-default) instead of dated indices. "
+		 "Records older than its newest index are looked for in the older ones first."},
+	{.name = "mapping",
+	 .type = TL_OPT_ENUM,
+	 .offset = FIELD(mapping),
+	 .value = "flat",
+	 .choices = mappings,
+	 .help = "Shape of documents: our record as it is, the Elastic Common Schema, or Elastic's "
+		 "OpenTelemetry shape."},
 	{.name = "user",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(user),
@@ -66,11 +86,11 @@ static const struct tl_option options[] = {
 	{.name = "in-flight",
 	 .type = TL_OPT_INT,
 	 .offset = FIELD(in_flight),
-	 .value = "2",
+	 .value = "4",
 	 .min = 1,
 	 .max = TL_ELASTIC_IN_FLIGHT_MAX,
 	 .metavar = "N",
-	 .help = "Requests under way at once."},
+	 .help = "Requests under way at once, at most; fewer while the server is busy."},
 	{.name = "request-size",
 	 .type = TL_OPT_SIZE,
 	 .offset = FIELD(request_bytes),
@@ -115,21 +135,30 @@ static const struct tl_option options[] = {
 	{.name = NULL},
 };
 
+static int check_name(const char *option, const char *name, struct tl_error *error)
+{
+	if (!*name || strlen(name) > 200 || strchr("-_+.", name[0]))
+		return tl_error_set(error, -EINVAL,
+				    "--%s `%s`: 1 to 200 characters, not beginning with - _ + or .",
+				    option, name);
+	for (const char *p = name; *p; p++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", *p))
+			return tl_error_set(error, -EINVAL,
+					    "--%s `%s`: only lower-case letters, digits, - _ and .",
+					    option, name);
+	return 0;
+}
+
 static int check_settings(const struct tl_elastic_settings *s, struct tl_error *error)
 {
-	const char *prefix = s->index_prefix;
+	int r = check_name("index-prefix", s->index_prefix, error);
 
-	if (!*prefix || strlen(prefix) > 200 || strchr("-_+.", prefix[0]))
-		return tl_error_set(
-			error, -EINVAL,
-			"--index-prefix `%s`: 1 to 200 characters, not beginning with - _ + or .",
-			prefix);
-	for (const char *p = prefix; *p; p++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", *p))
-			return tl_error_set(
-				error, -EINVAL,
-				"--index-prefix `%s`: only lower-case letters, digits, - _ and .",
-				prefix);
+	if (r == 0 && s->http_prefix[0])
+		r = check_name("http-index-prefix", s->http_prefix, error);
+	if (r == 0 && s->data_stream)
+		r = check_name("data-stream", s->data_stream, error);
+	if (r < 0)
+		return r;
 	if (s->password && !s->user)
 		return tl_error_set(error, -EINVAL, "--password-file needs --user");
 	if (s->user && s->api_key)
@@ -155,6 +184,9 @@ static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 	};
 	int r = tl_http_new(&http, &elastic->http, error);
 
+	http.connections = 1;
+	if (r == 0)
+		r = tl_http_new(&http, &elastic->questions, error);
 	for (int64_t i = 0; r == 0 && s->gzip && i < s->in_flight; i++) {
 		r = tl_gzip_new(GZIP_LEVEL, &elastic->slots[i].gzip);
 		if (r < 0)
@@ -169,6 +201,10 @@ static void elastic_close(struct tl_sink *sink)
 
 	if (elastic->http)
 		tl_http_free(elastic->http);
+	if (elastic->questions)
+		tl_http_free(elastic->questions);
+	tl_buf_done(&elastic->stream.body);
+	tl_arena_done(&elastic->arena);
 	for (size_t i = 0; i < TL_ELASTIC_IN_FLIGHT_MAX; i++) {
 		struct tl_elastic_slot *slot = &elastic->slots[i];
 
@@ -194,7 +230,16 @@ static int elastic_open(const void *settings, struct tl_sink **ret_sink, struct 
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	elastic->sink.ops = &tl_sink_elasticsearch;
 	elastic->settings = settings;
+	elastic->window = elastic->settings->in_flight < 2 ? 1 : 2;
+	elastic->mapper = (struct tl_elastic_mapper){
+		.mapping = (enum tl_elastic_mapping)elastic->settings->mapping,
+		.data_stream = elastic->settings->data_stream,
+		.arena = &elastic->arena,
+		.record = &elastic->record,
+	};
 	r = open_http(elastic, error);
+	elastic->stream.http = elastic->questions;
+	elastic->stream.name = elastic->settings->data_stream;
 	if (r == 0)
 		r = tl_elastic_setup(elastic, error);
 	if (r < 0) {
@@ -209,7 +254,8 @@ const struct tl_sink_ops tl_sink_elasticsearch = {
 	.name = "elasticsearch",
 	.about = "Carries the records of tapline.logs to Elasticsearch or OpenSearch, each exactly "
 		 "once: the index is named by "
-		 "the record's day, its id is the record's uid. What the server will never take "
+		 "the record's day, its id is the record's uid. The HTTP exchanges of tapline.http "
+		 "go to indices of their own. What the server will never take "
 		 "goes to tapline.dlq with the "
 		 "reason; everything else is tried until it is there.\n\n"
 		 "  tapline sink elasticsearch --brokers kafka:9092 --url http://search:9200\n"
