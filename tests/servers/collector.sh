@@ -78,7 +78,8 @@ build_in() {
 	cd "$tmp"
 	manifest >builder.yaml
 	"$go" install "go.opentelemetry.io/collector/cmd/builder@v$version" || return 1
-	./builder --config builder.yaml --skip-compilation || return 1
+	# It tidies for tests too, whose modules the proxy may lack: the build tells what is really missing.
+	./builder --config builder.yaml --skip-compilation || [ -f dist/main.go ] || return 1
 	cd dist
 	"$go" build -trimpath -ldflags="-s -w" -o ../collector . || return 1
 }

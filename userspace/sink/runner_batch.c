@@ -20,6 +20,10 @@ static struct tl_metric duplicates = {.name = "tapline_sink_records_total",
 				      .type = TL_COUNTER,
 				      .labels = "result=\"duplicate\"",
 				      .help = "Messages by what became of them in the target."};
+static struct tl_metric rejected = {.name = "tapline_sink_records_total",
+				    .type = TL_COUNTER,
+				    .labels = "result=\"rejected\"",
+				    .help = "Messages by what became of them in the target."};
 static struct tl_metric retries = {.name = "tapline_sink_retries_total",
 				   .type = TL_COUNTER,
 				   .help = "Items sent again because the target was away or busy."};
@@ -39,6 +43,7 @@ static void count_dead(const char *type)
 	if (!registered) {
 		tl_metric_register(&written);
 		tl_metric_register(&duplicates);
+		tl_metric_register(&rejected);
 		tl_metric_register(&retries);
 		registered = true;
 	}
@@ -211,6 +216,7 @@ static int write_slice(struct tl_runner *runner, const struct tl_message *messag
 	count_dead(NULL);
 	tl_metric_add(&written, result.written);
 	tl_metric_add(&duplicates, result.duplicates);
+	tl_metric_add(&rejected, result.rejected);
 	tl_metric_add(&retries, result.retries);
 	return r < 0 ? r : bury(runner, messages, &result, error);
 }
