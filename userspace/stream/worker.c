@@ -17,6 +17,7 @@
 #include "userspace/base/msg.h"
 #include "userspace/bus/kafka.h"
 #include "userspace/stream/marks.h"
+#include "userspace/stream/otlp_output.h"
 #include "userspace/stream/pipeline.h"
 #include "userspace/web/metrics_server.h"
 
@@ -98,6 +99,13 @@ static const struct tl_option options[] = {
 	 .max = 1000000,
 	 .metavar = "N",
 	 .help = "Most messages in one transaction."},
+	{.name = "otlp-topic",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(kafka.otlp_topic),
+	 .metavar = "NAME",
+	 .help = "Write the finished records to this topic too, as OTLP protobuf, in the same "
+		 "transaction: for a Collector's kafkareceiver (encoding otlp_proto), for example "
+		 "otlp_logs."},
 	{.name = "accept-gap",
 	 .type = TL_OPT_BOOL,
 	 .offset = FIELD(accept_gap),
@@ -136,6 +144,7 @@ struct worker {
 	struct tl_bus *bus;
 	struct tl_marks *marks;
 	struct tl_pipeline *pipeline;
+	struct tl_otlp_output *otlp; /* NULL: no such topic is wanted */
 	struct tl_message messages[POLL_MAX];
 	uint64_t batch_start_ns;
 	int64_t in_batch;
@@ -187,6 +196,8 @@ static void forget_batch(struct worker *worker)
 {
 	tl_pipeline_abort(worker->pipeline);
 	tl_marks_abort(worker->marks);
+	if (worker->otlp)
+		tl_otlp_output_abort(worker->otlp);
 	if (worker->in_batch)
 		tl_metric_add(&aborted, 1);
 	worker->in_batch = 0;
@@ -213,9 +224,11 @@ static void on_revoked(void *arg, const struct tl_partition *partitions, size_t 
 static int on_output(void *arg, const struct tl_message *message, const struct tl_record *record)
 {
 	struct worker *worker = arg;
+	int r = worker->bus->ops->produce(worker->bus, message, &worker->error);
 
-	(void)record;
-	return worker->bus->ops->produce(worker->bus, message, &worker->error);
+	if (r == 0 && worker->otlp && message->topic == TL_TOPIC_LOGS)
+		r = tl_otlp_output_add(worker->otlp, worker->bus, record, &worker->error);
+	return r;
 }
 
 static int take(struct worker *worker, int n)
@@ -243,6 +256,8 @@ static int commit(struct worker *worker)
 {
 	int r = tl_pipeline_flush(worker->pipeline);
 
+	if (r == 0 && worker->otlp)
+		r = tl_otlp_output_flush(worker->otlp, worker->bus, &worker->error);
 	if (r == 0)
 		r = tl_marks_write(worker->marks, worker->bus, &worker->error);
 	if (r == 0)
@@ -340,6 +355,8 @@ static int make_pipeline(struct worker *worker)
 	worker->marks = tl_marks_new(MARKS_MAX);
 	if (!worker->marks)
 		return tl_error_set(&worker->error, -ENOMEM, "no memory for the marks");
+	if (settings->kafka.otlp_topic && tl_otlp_output_new(&worker->otlp) < 0)
+		return tl_error_set(&worker->error, -ENOMEM, "no memory for the OTLP output");
 	return tl_pipeline_new(&pipeline, &worker->pipeline, &worker->error);
 }
 
@@ -396,6 +413,7 @@ static int work(struct worker *worker)
 		worker->bus->ops->close(worker->bus);
 	tl_pipeline_free(worker->pipeline);
 	tl_marks_free(worker->marks);
+	tl_otlp_output_free(worker->otlp);
 	return r;
 }
 
