@@ -66,6 +66,7 @@ manifest() {
 		  - gomod: $contrib/exporter/fileexporter v$version
 		providers:
 		  - gomod: $core/confmap/provider/fileprovider v$stable
+		  - gomod: $core/confmap/provider/envprovider v$stable
 	END2
 }
 

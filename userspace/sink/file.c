@@ -18,7 +18,6 @@
 
 static const int topics[] = {TL_TOPIC_LOGS, TL_TOPIC_HTTP, TL_TOPIC_METRICS, TL_TOPIC_DLQ};
 static const char *const series_names[TL_FILE_SERIES] = {"logs", "http", "metrics", "dlq"};
-static const char *const compressions[] = {"none", "zstd", NULL};
 static const char *const syncs[] = {"commit", "rotate", "never", NULL};
 
 struct file_sink {
@@ -57,12 +56,12 @@ static const struct tl_option options[] = {
 	 .value = "1d",
 	 .metavar = "TIME",
 	 .help = "Begin a new file when the present one is so old; 0 never by time."},
-	{.name = "compression",
-	 .type = TL_OPT_ENUM,
-	 .offset = FIELD(compression),
-	 .value = "none",
-	 .choices = compressions,
-	 .help = "none, or zstd: files end in .zst, and zstdcat reads them while they grow."},
+	{.name = "zstd",
+	 .type = TL_OPT_BOOL,
+	 .offset = FIELD(zstd),
+	 .value = "false",
+	 .help = "Pack the files: they end in .ndjson.zst, and zstdcat reads them while they "
+		 "grow."},
 	{.name = "level",
 	 .type = TL_OPT_INT,
 	 .offset = FIELD(level),
@@ -300,7 +299,7 @@ const struct tl_sink_ops tl_sink_file = {
 		 "batch that is not committed yet.\n\n"
 		 "  tapline sink file --brokers kafka:9092 --path /var/log/tapline\n"
 		 "  tapline sink file --brokers kafka:9092 --path /srv/logs --topics logs "
-		 "--compression zstd --every 1h",
+		 "--zstd --every 1h",
 	.topics = topics,
 	.n_topics = ARRAY_SIZE(topics),
 	.options = options,

@@ -10,13 +10,13 @@
 #include "userspace/base/json.h"
 #include "userspace/sink/sink.h"
 
-enum { TL_FILE_PLAIN, TL_FILE_ZSTD };
 enum { TL_FILE_SYNC_COMMIT, TL_FILE_SYNC_ROTATE, TL_FILE_SYNC_NEVER };
 
 struct tl_file_settings {
 	const char *path;
 	uint64_t max_bytes, every_ns;
-	int compression, sync;
+	bool zstd;
+	int sync;
 	int64_t level;
 	struct tl_list topics;
 };

@@ -28,7 +28,7 @@ static int fail(const struct tl_file_series *series, const char *what, int error
 
 static const char *suffix(const struct tl_file_series *series)
 {
-	return series->settings->compression == TL_FILE_ZSTD ? ".ndjson.zst" : ".ndjson";
+	return series->settings->zstd ? ".ndjson.zst" : ".ndjson";
 }
 
 /* The number of a file of ours of this topic; 0 another file. */
@@ -121,7 +121,7 @@ int tl_file_series_open(struct tl_file_series *series, struct tl_error *error)
 {
 	int r = drop_uncommitted(series, error);
 
-	if (r == 0 && series->settings->compression == TL_FILE_ZSTD && open_zstd(series) < 0)
+	if (r == 0 && series->settings->zstd && open_zstd(series) < 0)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	return r < 0 ? r : resume(series, error);
 }

@@ -48,7 +48,7 @@ static const struct tl_option options[] = {
 	 .choices = encodings,
 	 .help = "protobuf or json; auto is what OTEL_EXPORTER_OTLP_LOGS_PROTOCOL or "
 		 "OTEL_EXPORTER_OTLP_PROTOCOL says, else protobuf."},
-	{.name = "compression",
+	{.name = "request-compression",
 	 .type = TL_OPT_ENUM,
 	 .offset = FIELD(compression),
 	 .value = "auto",
@@ -262,8 +262,8 @@ static int otlp_open(const void *settings, struct tl_sink **ret_sink, struct tl_
 
 const struct tl_sink_ops tl_sink_otlp = {
 	.name = "otlp",
-	.about = "Carries the records of tapline.logs to an OpenTelemetry Collector, VictoriaLogs, "
-		 "Loki or whatever else takes OTLP over HTTP. At least once: attribute "
+	.about = "Carries finished records to an OpenTelemetry Collector, VictoriaLogs, Loki or "
+		 "whatever else takes OTLP over HTTP. At least once: attribute "
 		 "log.record.uid tells a record that came twice. What the server will never take "
 		 "goes to tapline.dlq with its reason; when it is away or busy, records are tried "
 		 "until they are there.\n\n"

@@ -38,7 +38,7 @@ int tl_otlp_advise(const struct tl_http_request *request, struct tl_error *error
 		to_do = "is the path right? --url gets /v1/logs behind it, --logs-url is used as "
 			"it is";
 	} else if (request->status == 415) {
-		to_do = "try another --encoding or --compression";
+		to_do = "try another --encoding or --request-compression";
 	}
 	return tl_error_set(error, code, "the target refuses records with status %d%s%s; %s",
 			    request->status, reason[0] ? ": " : "", reason, to_do);

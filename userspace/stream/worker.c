@@ -18,7 +18,7 @@
 #include "userspace/bus/kafka.h"
 #include "userspace/stream/marks.h"
 #include "userspace/stream/otlp_output.h"
-#include "userspace/stream/pipeline.h"
+#include "userspace/stream/pipeline_settings.h"
 #include "userspace/web/metrics_server.h"
 
 #define POLL_MAX 512
@@ -27,9 +27,9 @@
 
 struct settings {
 	struct tl_kafka_settings kafka;
-	const char *group, *instance, *parser, *metrics;
-	struct tl_list services, drop, redact, set;
-	uint64_t window_ns, commit_ns;
+	struct tl_pipeline_settings pipeline;
+	const char *group, *instance, *metrics;
+	uint64_t commit_ns;
 	int64_t batch;
 	bool accept_gap, quiet;
 };
@@ -51,39 +51,7 @@ static const struct tl_option options[] = {
 	 .help = "Stable name of this worker, unlike any other's of the group: a restarted one "
 		 "resumes at once. Default: "
 		 "the host's name."},
-	{.name = "parser",
-	 .type = TL_OPT_STRING,
-	 .offset = FIELD(parser),
-	 .value = "auto",
-	 .metavar = "NAME",
-	 .help = "How lines are parsed: auto, json, access, logfmt, raw."},
-	{.name = "service-parser",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(services),
-	 .metavar = "SERVICE=PARSER",
-	 .help = "Another parser for the services whose service.name matches."},
-	{.name = "drop",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(drop),
-	 .metavar = "FIELD=GLOB",
-	 .help = "Drop records whose field (body, severity_text, resource.KEY, attributes.KEY) "
-		 "matches; counted."},
-	{.name = "redact",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(redact),
-	 .metavar = "REGEX",
-	 .help = "Replace what matches in body and attributes by [redacted]."},
-	{.name = "set",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(set),
-	 .metavar = "resource.KEY=VALUE",
-	 .help = "Add a resource or attribute where it is absent."},
-	{.name = "window",
-	 .type = TL_OPT_DURATION,
-	 .offset = FIELD(window_ns),
-	 .value = "10s",
-	 .metavar = "TIME",
-	 .help = "Width of the metrics' windows."},
+	TL_PIPELINE_OPTIONS(struct settings, pipeline),
 	{.name = "commit-interval",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(commit_ns),
@@ -337,21 +305,10 @@ static int run(struct worker *worker)
 static int make_pipeline(struct worker *worker)
 {
 	const struct settings *settings = &worker->settings;
-	const struct tl_pipeline_options pipeline = {
-		.parser = settings->parser,
-		.services = (const char *const *)settings->services.items,
-		.n_services = settings->services.n,
-		.drop = (const char *const *)settings->drop.items,
-		.n_drop = settings->drop.n,
-		.redact = (const char *const *)settings->redact.items,
-		.n_redact = settings->redact.n,
-		.set = (const char *const *)settings->set.items,
-		.n_set = settings->set.n,
-		.window_ns = settings->window_ns,
-		.output = on_output,
-		.arg = worker,
-	};
+	struct tl_pipeline_options pipeline = tl_pipeline_options_of(&settings->pipeline);
 
+	pipeline.output = on_output;
+	pipeline.arg = worker;
 	worker->marks = tl_marks_new(MARKS_MAX);
 	if (!worker->marks)
 		return tl_error_set(&worker->error, -ENOMEM, "no memory for the marks");
