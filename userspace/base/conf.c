@@ -201,7 +201,8 @@ static int fill(struct tl_conf *conf, const struct tl_conf_flags *flags, struct 
 	if (r == 0)
 		r = apply_environment(conf, error);
 	if (r == 0 && flags->config)
-		r = tl_conf_file(conf, flags->config, error);
+		r = tl_conf_file(conf, flags->config, flags->entry ? atol(flags->entry) : -1,
+				 error);
 	if (r == 0)
 		r = apply_defaults(conf, error);
 	if (r == 0)

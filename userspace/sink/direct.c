@@ -8,6 +8,7 @@
 #include "userspace/log/log.h"
 
 #define WAIT_MS 500u
+#define CLOSED_WAIT_US 500000u
 #define SERIES_MAX 4096u
 #define DEAD_BYTES ((uint64_t)64 << 20)
 
@@ -62,30 +63,49 @@ static int open_dead(const char *dir, const char *name, struct tl_dead_file **re
 	return 0;
 }
 
+/* One life of the log: until its writer closes it, or we are stopped. */
+static int run_once(const struct tl_direct_settings *settings, const char *reader,
+		    struct tl_sink_runner_options *options, struct tl_error *error)
+{
+	static struct tl_msg_gate gate;
+	struct tl_bus *bus = NULL;
+	char source[64];
+	int r = await_log(settings->log_dir, reader, options->stop, &bus, error);
+
+	if (r < 0)
+		return r == -ENOENT && *options->stop ? 0 : r;
+	r = source_of(settings->log_dir, reader, source, sizeof(source), error);
+	if (r == 0) {
+		tl_msg_limited(&gate, 3600000, TL_INFO, "reader %s of %s: writing", reader,
+			       settings->log_dir);
+		options->bus = bus;
+		options->source = source;
+		r = tl_sink_run(options, error);
+	}
+	bus->ops->close(bus);
+	return r;
+}
+
 int tl_direct_run(const struct tl_direct_settings *settings, const char *name,
 		  struct tl_sink_runner_options *options, struct tl_error *error)
 {
 	_cleanup_(tl_dead_file_freep) struct tl_dead_file *dead = NULL;
 	struct tl_pipeline_options pipeline = tl_pipeline_options_of(&settings->pipeline);
-	struct tl_bus *bus = NULL;
-	char reader[128], source[64];
+	char reader[128];
 	int r = check_name(name, error);
 
 	snprintf(reader, sizeof(reader), "sink-%s", name);
 	r = r < 0 ? r : open_dead(settings->log_dir, reader, &dead, error);
-	r = r < 0 ? r : await_log(settings->log_dir, reader, options->stop, &bus, error);
-	if (r < 0)
-		return r == -ENOENT && *options->stop ? 0 : r;
-	r = source_of(settings->log_dir, reader, source, sizeof(source), error);
-	if (r == 0) {
-		tl_msg(TL_INFO, "reader %s of %s: writing", reader, settings->log_dir);
-		pipeline.max_series = SERIES_MAX;
-		options->bus = bus;
-		options->source = source;
-		options->pipeline = &pipeline;
-		options->dead = dead;
-		r = tl_sink_run(options, error);
+	pipeline.max_series = SERIES_MAX;
+	options->pipeline = &pipeline;
+	options->dead = dead;
+	while (r == 0) {
+		r = run_once(settings, reader, options, error);
+		if (settings->until_end || *options->stop)
+			break;
+		/* The agent has ended and will be back. */
+		if (r == 0)
+			usleep(CLOSED_WAIT_US);
 	}
-	bus->ops->close(bus);
 	return r;
 }

@@ -8,7 +8,8 @@
 #include "userspace/stream/pipeline_settings.h"
 
 struct tl_direct_settings {
-	const char *log_dir; /* NULL: Kafka */
+	const char *log_dir;	     /* NULL: Kafka */
+	const char *default_log_dir; /* when neither is given */
 	struct tl_pipeline_settings pipeline;
 	uint64_t drain_ns;
 	bool until_end;
@@ -23,6 +24,12 @@ struct tl_direct_settings {
 	 .help = "Read an agent's local log (folder log in its --state) instead of Kafka: lines "  \
 		 "are then parsed here. The settings parser to window below are for this."},       \
 		TL_PIPELINE_OPTIONS(type_, member_.pipeline),                                      \
+		{.name = "default-log-dir",                                                        \
+		 .type = TL_OPT_STRING,                                                            \
+		 .offset = offsetof(type_, member_.default_log_dir),                               \
+		 .metavar = "DIR",                                                                 \
+		 .hidden = true,                                                                   \
+		 .help = "As --log-dir, when there is no --brokers either."},                      \
 		{.name = "drain",                                                                  \
 		 .type = TL_OPT_DURATION,                                                          \
 		 .offset = offsetof(type_, member_.drain_ns),                                      \

@@ -14,6 +14,10 @@
  * signal or a final error. Returns the exit status: 0 ok, 1 failed, 2 wrong usage, TL_SINK_LEFT. */
 int tl_sink_main(int argc, char **argv);
 
+/* Runs every sink of the list `sinks:` in the file of --config, until a signal. Returns the exit
+ * status. */
+int tl_sink_all_main(int argc, char **argv);
+
 /* Writes the option tables of all sinks, at most `max`, and returns their number. They live for
  * ever. */
 size_t tl_sink_specs(const struct tl_conf_spec **specs, size_t max);

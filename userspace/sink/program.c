@@ -96,6 +96,10 @@ struct table {
 static struct table tables[SINKS_MAX];
 static volatile int stop, give_up;
 
+/* What section `stream` of a file says for the cluster holds without Kafka too. */
+static const char *const base_keys[] = {"parser", "service-parser", "drop", "redact",
+					"set",	  "window",	    NULL};
+
 static void make_table(const struct tl_sink_ops *sink, struct table *table)
 {
 	size_t n = 0;
@@ -114,6 +118,10 @@ static void make_table(const struct tl_sink_ops *sink, struct table *table)
 					    .section = table->section,
 					    .usage = table->usage,
 					    .about = sink->about,
+					    .list = "sinks",
+					    .list_type = sink->name,
+					    .list_base = "stream",
+					    .list_base_keys = base_keys,
 					    .options = table->rows};
 }
 
@@ -136,7 +144,8 @@ size_t tl_sink_specs(const struct tl_conf_spec **specs, size_t max)
 static int usage(FILE *out, int status)
 {
 	fputs("Usage: tapline sink TYPE --brokers HOST:PORT [options]\n"
-	      "       tapline sink TYPE --log-dir DIR [options]\n\n"
+	      "       tapline sink TYPE --log-dir DIR [options]\n"
+	      "       tapline sink --config FILE        all of its list `sinks:`\n\n"
 	      "Carries finished records from Kafka, or straight from an agent's local log, to "
 	      "where they are searched. Types:\n\n",
 	      out);
@@ -275,6 +284,8 @@ static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct t
 	struct tl_sink *sink = NULL;
 	int r;
 
+	if (!s->kafka.brokers && !s->direct.log_dir)
+		s->direct.log_dir = s->direct.default_log_dir;
 	if (!s->kafka.brokers == !s->direct.log_dir)
 		return tl_error_set(error, -EINVAL,
 				    "give --brokers HOST:PORT (records from Kafka) or --log-dir "
@@ -329,6 +340,8 @@ int tl_sink_main(int argc, char **argv)
 	tl_msg_init("tapline-sink", TL_INFO);
 	if (!word)
 		return usage(stderr, 2);
+	if (strncmp(word, "--config", 8) == 0 || strncmp(word, "--log-dir", 9) == 0)
+		return tl_sink_all_main(argc, argv);
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		return usage(stdout, 0);
 	for (size_t i = 0; tl_sinks[i] && i < SINKS_MAX; i++)
