@@ -130,7 +130,8 @@ write_config() {
 	fi
 	cat <<-END2
 		exporters:
-		  file: { path: "$dir/out.jsonl", append: true }
+		  # Rotation, though never reached: without it the exporter answers before it writes, and a kill loses what it took.
+		  file: { path: "$dir/out.jsonl", rotation: { max_megabytes: 100000 } }
 		service:
 		  telemetry: { metrics: { level: none } }
 		  pipelines:
