@@ -75,10 +75,11 @@ int tl_conf_load(const struct tl_conf_spec *spec, int argc, char **argv, void *s
 		 struct tl_conf **ret_conf, int *ret_rest, struct tl_error *error);
 void tl_conf_free(struct tl_conf *conf);
 
+#define TL_CONF_TYPE_MAX 32
+
 /* Reads the types of the entries of `list` ("sinks") in the YAML file: at most `max` names, cut at
  * their size, to `ret_types`. Returns their number, 0 where the file has no such list. Errors:
  * -EINVAL with file:line, those of reading it. */
-#define TL_CONF_TYPE_MAX 32
 int tl_conf_list(const char *path, const char *list, char (*ret_types)[TL_CONF_TYPE_MAX],
 		 size_t max, struct tl_error *error);
 

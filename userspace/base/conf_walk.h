@@ -43,6 +43,7 @@ void tl_conf_report(struct tl_conf_walk *walk, unsigned line, const char *format
 
 /* The text of a scalar, NULL (reported) when the node is none or holds a NUL. */
 const char *tl_conf_scalar(struct tl_conf_walk *walk, const yaml_node_t *node, const char *name);
+/* Whether the node is nothing: `~`, `null`, or no text at all. */
 bool tl_conf_is_null(const yaml_node_t *node);
 
 /* Gives `node` to the option, which messages call `name`. */
@@ -54,9 +55,10 @@ void tl_conf_accept_node(struct tl_conf_walk *walk, struct tl_conf *conf, size_t
 void tl_conf_walk_options(struct tl_conf_walk *walk, struct tl_conf *conf,
 			  const yaml_node_t *mapping, const char *prefix, size_t section_len);
 
+typedef void tl_conf_visit(struct tl_conf_walk *walk, const yaml_node_t *root, void *arg);
+
 /* Reads the file and calls `visit` with the root, which may be NULL. Errors: -EINVAL something was
  * reported; those of reading it (then `error` is set). */
-typedef void tl_conf_visit(struct tl_conf_walk *walk, const yaml_node_t *root, void *arg);
 int tl_conf_walk_file(struct tl_conf_walk *walk, const char *path, tl_conf_visit *visit, void *arg,
 		      struct tl_error *error);
 

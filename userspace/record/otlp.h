@@ -22,6 +22,7 @@ struct tl_otlp;
 /* The caller owns `*ret_otlp`. Errors: -ENOMEM. */
 int tl_otlp_new(enum tl_otlp_encoding encoding, const struct tl_otlp_limits *limits,
 		struct tl_otlp **ret_otlp);
+/* Releases it with all that was added. */
 void tl_otlp_free(struct tl_otlp *otlp);
 TL_DEFINE_CLEANUP(struct tl_otlp *, tl_otlp_free);
 

@@ -23,6 +23,7 @@ struct tl_otlp_value {
 /* What an attribute is in OTLP: literals by their form, ids of processes and threads as the
  * integers that the semantic conventions have, text that is no UTF-8 as bytes. */
 struct tl_otlp_value tl_otlp_value_of(const struct tl_attr *attr);
+/* `text` as a string, or as bytes when it is no UTF-8. It is borrowed. */
 struct tl_otlp_value tl_otlp_text(struct tl_span text);
 
 /* Whether the key can be sent at all; one that is no UTF-8 cannot and counts as dropped. */

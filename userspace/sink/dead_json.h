@@ -18,6 +18,7 @@ struct tl_dead_file;
  * `path`.1, whose older lines are lost and counted. The caller owns `*ret_file`. Errors: -ENOMEM.
  */
 int tl_dead_file_new(const char *path, uint64_t max_bytes, struct tl_dead_file **ret_file);
+/* Releases it; the file stays. */
 void tl_dead_file_free(struct tl_dead_file *file);
 TL_DEFINE_CLEANUP(struct tl_dead_file *, tl_dead_file_free);
 

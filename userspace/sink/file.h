@@ -46,6 +46,7 @@ struct tl_file_series {
 
 /* Removes what was not committed when the last process ended. Errors: those of the file system. */
 int tl_file_series_open(struct tl_file_series *series, struct tl_error *error);
+/* Releases it; what was not committed stays behind the committed length. */
 void tl_file_series_close(struct tl_file_series *series);
 
 /* Appends a line; begins a new file where the present one is old or large enough. Waits while the
@@ -84,6 +85,7 @@ int tl_file_state_read(const char *path, const char *const *series, struct tl_fi
 /* Replaces `path` in one step. Errors: those of the file system. */
 int tl_file_state_write(const char *path, const char *const *series,
 			const struct tl_file_state *state, bool sync, struct tl_error *error);
+/* Releases the contents. */
 void tl_file_state_done(struct tl_file_state *state);
 
 /* Returns the entry, made when it is missing (offset -1), or NULL when memory is out. */

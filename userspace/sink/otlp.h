@@ -76,6 +76,7 @@ struct tl_otlp_headers {
 int tl_otlp_headers_add(struct tl_otlp_headers *headers, const char *list, struct tl_error *error);
 /* Adds lines "Name: value" or "name=value", taken as they are; empty ones and # are skipped. */
 int tl_otlp_headers_file(struct tl_otlp_headers *headers, const char *text, struct tl_error *error);
+/* Releases the contents, overwritten first. */
 void tl_otlp_headers_done(struct tl_otlp_headers *headers);
 
 enum tl_otlp_verdict {

@@ -12,7 +12,8 @@ struct tl_otlp_output;
 
 /* The caller owns `*ret_output`. Errors: -ENOMEM. */
 int tl_otlp_output_new(struct tl_otlp_output **ret_output);
-void tl_otlp_output_free(struct tl_otlp_output *output); /* NULL is fine */
+/* Releases it with what is gathered. NULL is fine. */
+void tl_otlp_output_free(struct tl_otlp_output *output);
 
 /* Adds a record; its bytes are copied. Produces what is gathered when it is much. Errors: as
  * tl_bus_ops.produce; -ENOMEM. */
