@@ -28,7 +28,7 @@ command=(find /usr/share/doc /usr/lib/python3 -name '*.[cp]*')
 n=$(wc -l < "$work/truth")
 python3 "$check" --bodies "$work/truth" --once "$work/run/out.jsonl" || die "the Collector"
 zstdcat "$work/files of run"/logs-*.zst | bodies_once "$work/truth" || die "the files"
-[ "$(documents 'tapline-logs-*')" = "$n" ] || die "OpenSearch has $(documents 'tapline-logs-*') of $n"
+has_documents 'tapline-logs-*' "$n" || die "OpenSearch has $(documents 'tapline-logs-*') of $n"
 [ "$(zstdcat "$work/files of run"/metrics-*.zst | jq -s 'map(select(.name == "log.records").count) | add')" = "$n" ] || die "the metrics do not add up"
 
 # 2. A target that is away.

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "userspace/base/cleanup.h"
 #include "userspace/base/clock.h"
@@ -13,6 +14,8 @@
 #include "userspace/cli/run.h"
 #include "userspace/sink/main.h"
 #include "userspace/sink/sink.h"
+
+#define GRACE_NS (3 * TL_SEC)
 
 static int add(struct tl_run_sink *sink, const char *word, size_t len, struct tl_error *error)
 {
@@ -151,8 +154,27 @@ static void print_words(const struct tl_run_sink *sink, struct tl_buf *out)
 	tl_buf_putc(out, 0);
 }
 
+/* Its own drain ends a sink, unless it is still trying to open its target. */
+static void await_end(struct tl_run_sink *sink, uint64_t deadline_ns)
+{
+	const struct timespec nap = {0, 10 * (long)TL_MS};
+
+	while (sink->pid > 0) {
+		pid_t pid = waitpid(sink->pid, &sink->status, WNOHANG);
+
+		if (pid == sink->pid || (pid < 0 && errno != EINTR)) {
+			sink->pid = 0;
+			return;
+		}
+		if (tl_mono_ns() >= deadline_ns)
+			kill(sink->pid, SIGKILL);
+		nanosleep(&nap, NULL);
+	}
+}
+
 bool tl_run_end_sinks(struct tl_run *run)
 {
+	uint64_t deadline_ns = tl_mono_ns() + run->settings.drain_ns + GRACE_NS;
 	bool all = true;
 
 	for (size_t i = 0; i < run->n_sinks; i++)
@@ -162,9 +184,7 @@ bool tl_run_end_sinks(struct tl_run *run)
 		struct tl_run_sink *sink = &run->sinks[i];
 		struct tl_buf words = {0};
 
-		while (sink->pid > 0 && waitpid(sink->pid, &sink->status, 0) < 0 && errno == EINTR)
-			;
-		sink->pid = 0;
+		await_end(sink, deadline_ns);
 		if (sink->status == 0)
 			continue;
 		all = false;

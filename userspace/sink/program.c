@@ -275,7 +275,6 @@ static int run_direct(const struct tl_sink_ops *ops, const struct tl_sink_common
 		.give_up = &give_up,
 	};
 
-	catch_signals(s);
 	return tl_direct_run(&s->direct, s->group ? s->group : ops->name, &options, error);
 }
 
@@ -291,6 +290,9 @@ static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct t
 				    "give --brokers HOST:PORT (records from Kafka) or --log-dir "
 				    "DIR (straight from an agent's log)%s",
 				    s->kafka.brokers ? ", not both" : "");
+	/* Told to stop while it waits for its target, it still owes what is in the log. */
+	if (s->direct.log_dir)
+		catch_signals(s);
 	r = s->metrics ? tl_metrics_serve(s->metrics, error) : 0;
 	r = r < 0 ? r : ops->open(s->own, &sink, error);
 	if (r < 0)
