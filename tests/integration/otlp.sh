@@ -3,7 +3,9 @@
 # sink SIGKILLed KILLS times, its Collector killed and frozen, and each uid is there all the same; then a server that is busy, refuses one
 # record, counts others as rejected: dead letters, counters, and words for people. The credentials are never shown.
 . "$(dirname "$0")/lib.bash"
-count=${COUNT:-20000} kills=${KILLS:-4} first=$((${COUNT:-20000} / 2))
+kills=${KILLS:-4}
+count=${COUNT:-$((kills > 20 ? 400000 : 20000))}
+first=$((count / 2)) # the rest comes while the sink is killed
 check=$root/tests/integration/check_otlp.py
 
 test_cleanup() {
@@ -22,7 +24,7 @@ done
 wait $!
 url() { sed -n 's/^COLLECTOR_URL=//p' "$work/$1/env"; }
 "$O/tests/tools/produce" "$brokers" tapline.logs "$first" --bad 1000
-"$O/tests/tools/produce" "$brokers" tapline.logs $((count - first)) "$first" 4000 --bad 1000 &
+"$O/tests/tools/produce" "$brokers" tapline.logs $((count - first)) "$first" $(((count - first) / (kills + 1))) --bad 1000 &
 producer=$!
 pids+=("$producer")
 wanted=$((count - count / 1000))
@@ -55,7 +57,7 @@ sink killed --url "$(url killed)" --timeout 1s
 killed=$last
 wait $producer || die "the producer failed"
 arrived() { [ "$(python3 "$check" --count "$work/$1/out.jsonl")" -ge "$wanted" ]; }
-for name in plain tls killed; do wait_until 60 "$name: not all of $wanted arrived" arrived $name; done
+for name in plain tls killed; do wait_until $((60 + count / 2000)) "$name: not all of $wanted arrived" arrived $name; done
 for pid in $plain $tls $killed $stranger; do stop_pid "$pid"; done
 python3 "$check" --produced "$count" --missing 1000 --once "$work/plain/out.jsonl" || die "protobuf with gzip"
 python3 "$check" --produced "$count" --missing 1000 --once "$work/tls/out.jsonl" || die "JSON over TLS"

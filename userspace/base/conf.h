@@ -75,6 +75,9 @@ int tl_conf_load(const struct tl_conf_spec *spec, int argc, char **argv, void *s
 		 struct tl_conf **ret_conf, int *ret_rest, struct tl_error *error);
 void tl_conf_free(struct tl_conf *conf);
 
+/* The file of --config, borrowed from argv, or NULL. */
+const char *tl_conf_path(const struct tl_conf *conf);
+
 #define TL_CONF_TYPE_MAX 32
 
 /* Reads the types of the entries of `list` ("sinks") in the YAML file: at most `max` names, cut at

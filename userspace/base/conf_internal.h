@@ -31,6 +31,7 @@ struct tl_conf {
 	void *settings; /* NULL: values are checked and not kept */
 	size_t n;	/* options */
 	struct tl_conf_value *values;
+	const char *path; /* of --config, or NULL */
 };
 
 /* What argv said, not yet checked. Strings are borrowed from argv. */

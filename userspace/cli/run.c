@@ -553,6 +553,7 @@ int tl_run_main(int argc, char **argv)
 		return r - 1;
 	if (rest < argc)
 		run.command = argv + rest;
+	run.config = tl_conf_path(conf);
 	signal(SIGPIPE, SIG_IGN);
 	r = start(&run, &error);
 	if (r < 0) {

@@ -35,6 +35,7 @@ struct tl_run_sink {
 };
 
 struct tl_run {
+	const char *config; /* the file of --config: its list sinks: counts; or NULL */
 	struct tl_run_settings settings;
 	char **command;	  /* NULL: tap what runs already */
 	char store[4096]; /* path of the store */

@@ -71,37 +71,79 @@ static int add_words(struct tl_run_sink *sink, const char *text, struct tl_error
 	return r;
 }
 
-/* `text` is "TYPE OPTIONS"; `value` (may be NULL) is one more word, taken as it is. */
-static int prepare(struct tl_run *run, const char *text, const char *value, struct tl_error *error)
+/* What every sink of a run is told behind its own words. */
+static int finish_words(struct tl_run *run, struct tl_run_sink *sink, struct tl_error *error)
 {
-	struct tl_run_sink *sink = &run->sinks[run->n_sinks];
 	char log[4200], name[32], drain[32];
-	int r;
+	const char *parser = run->settings.parser;
+	const char *const words[] = {"--log-dir", log,	     "--group",	    name, "--drain",
+				     drain,	  "--quiet", "--until-end", NULL};
+	int r = 0;
 
-	if (run->n_sinks == TL_RUN_SINKS_MAX)
-		return tl_error_set(error, -EINVAL, "more than %d sinks", TL_RUN_SINKS_MAX);
-	run->n_sinks++;
 	snprintf(log, sizeof(log), "%s/log", run->dir);
 	snprintf(name, sizeof(name), "run-%zu", run->n_sinks);
 	snprintf(drain, sizeof(drain), "%llums",
 		 (unsigned long long)(run->settings.drain_ns / TL_MS));
-	if ((r = add_text(sink, "tapline", error)) < 0 || (r = add_text(sink, "sink", error)) < 0 ||
-	    (r = add_words(sink, text, error)) < 0 ||
-	    (value && (r = add_text(sink, value, error)) < 0))
-		return r;
 	if (sink->n < 3 || !tl_sink_find(sink->words[2]))
 		return tl_error_set(error, -EINVAL,
-				    "--sink '%s': there is no such sink (tapline sink --help)",
-				    text);
+				    "--sink: there is no sink `%s` (tapline sink --help)",
+				    sink->n < 3 ? "" : sink->words[2]);
 	sink->type = sink->words[2];
-	if ((r = add_text(sink, "--log-dir", error)) < 0 || (r = add_text(sink, log, error)) < 0 ||
-	    (r = add_text(sink, "--group", error)) < 0 || (r = add_text(sink, name, error)) < 0 ||
-	    (r = add_text(sink, "--drain", error)) < 0 || (r = add_text(sink, drain, error)) < 0 ||
-	    (r = add_text(sink, "--parser", error)) < 0 ||
-	    (r = add_text(sink, run->settings.parser, error)) < 0)
-		return r;
-	r = add_text(sink, "--quiet", error);
-	return r < 0 ? r : add_text(sink, "--until-end", error);
+	for (size_t i = 0; r == 0 && words[i]; i++)
+		r = add_text(sink, words[i], error);
+	/* Without a choice the list's is left alone. */
+	if (r == 0 && strcmp(parser, "auto") != 0) {
+		r = add_text(sink, "--parser", error);
+		r = r < 0 ? r : add_text(sink, parser, error);
+	}
+	return r;
+}
+
+static struct tl_run_sink *begin_words(struct tl_run *run, struct tl_error *error)
+{
+	struct tl_run_sink *sink = &run->sinks[run->n_sinks];
+
+	if (run->n_sinks == TL_RUN_SINKS_MAX) {
+		tl_error_set(error, -EINVAL, "more than %d sinks", TL_RUN_SINKS_MAX);
+		return NULL;
+	}
+	run->n_sinks++;
+	if (add_text(sink, "tapline", error) < 0 || add_text(sink, "sink", error) < 0)
+		return NULL;
+	return sink;
+}
+
+/* `text` is "TYPE OPTIONS"; `value` (may be NULL) is one more word, taken as it is. */
+static int prepare(struct tl_run *run, const char *text, const char *value, struct tl_error *error)
+{
+	struct tl_run_sink *sink = begin_words(run, error);
+	int r = sink ? add_words(sink, text, error) : error->code;
+
+	if (r == 0 && value)
+		r = add_text(sink, value, error);
+	return r < 0 ? r : finish_words(run, sink, error);
+}
+
+/* The list sinks: of the file. */
+static int prepare_list(struct tl_run *run, struct tl_error *error)
+{
+	char types[TL_RUN_SINKS_MAX][TL_CONF_TYPE_MAX], number[16];
+	int n = run->config ? tl_conf_list(run->config, "sinks", types, TL_RUN_SINKS_MAX, error)
+			    : 0;
+	int r = n < 0 ? n : 0;
+
+	for (int i = 0; r == 0 && i < n; i++) {
+		const char *const words[] = {types[i],	       "--config", run->config,
+					     "--config-entry", number,	   NULL};
+		struct tl_run_sink *sink = begin_words(run, error);
+
+		snprintf(number, sizeof(number), "%d", i);
+		r = sink ? 0 : error->code;
+		for (size_t k = 0; r == 0 && words[k]; k++)
+			r = add_text(sink, words[k], error);
+		r = r < 0 ? r : finish_words(run, sink, error);
+	}
+	return r;
 }
 
 int tl_run_start_sinks(struct tl_run *run, struct tl_error *error)
@@ -111,6 +153,7 @@ int tl_run_start_sinks(struct tl_run *run, struct tl_error *error)
 
 	for (size_t i = 0; r == 0 && i < list->n; i++)
 		r = prepare(run, list->items[i], NULL, error);
+	r = r < 0 ? r : prepare_list(run, error);
 	for (size_t i = 0; r == 0 && i < run->n_sinks; i++) {
 		run->sinks[i].pid = tl_run_start_self(run->sinks[i].words);
 		if (run->sinks[i].pid < 0)

@@ -201,18 +201,6 @@ static int prepare(struct all *all, const struct settings *settings, struct tl_e
 	return n < 0 ? n : find_log(all, settings, error);
 }
 
-/* The file of --config, which the settings' loader keeps to itself. */
-static const char *config_of(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		if (strncmp(argv[i], "--config=", 9) == 0)
-			return argv[i] + 9;
-		if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
-			return argv[i + 1];
-	}
-	return NULL;
-}
-
 int tl_sink_all_main(int argc, char **argv)
 {
 	static struct all all;
@@ -222,11 +210,15 @@ int tl_sink_all_main(int argc, char **argv)
 	sigset_t signals;
 	int rest, r;
 
-	all.config = config_of(argc, argv);
 	r = tl_conf_load(&spec, argc, argv, &settings, &conf, &rest, &error);
 	if (r > 0)
 		return 0;
-	r = r < 0 ? r : prepare(&all, &settings, &error);
+	if (r == 0) {
+		all.config = tl_conf_path(conf);
+		r = all.config
+			    ? prepare(&all, &settings, &error)
+			    : tl_error_set(&error, -EINVAL, "name a sink, or give --config FILE");
+	}
 	if (r < 0) {
 		tl_msg(TL_ERROR, "%s", error.message);
 		return WRONG_USAGE;
