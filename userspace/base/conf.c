@@ -200,13 +200,20 @@ static int fill(struct tl_conf *conf, const struct tl_conf_flags *flags, struct 
 
 	if (r == 0)
 		r = apply_environment(conf, error);
+	conf->path = flags->config;
 	if (r == 0 && flags->config)
-		r = tl_conf_file(conf, flags->config, error);
+		r = tl_conf_file(conf, flags->config, flags->entry ? atol(flags->entry) : -1,
+				 error);
 	if (r == 0)
 		r = apply_defaults(conf, error);
 	if (r == 0)
 		r = check_required(conf, error);
 	return r;
+}
+
+const char *tl_conf_path(const struct tl_conf *conf)
+{
+	return conf->path;
 }
 
 int tl_conf_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings,

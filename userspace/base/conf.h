@@ -54,6 +54,12 @@ struct tl_conf_spec {
 	const char *usage; /* "tapline run [options] -- CMD [ARG...]" */
 	const char *about; /* paragraphs, with examples, as shown by --help */
 	const struct tl_option *options;
+	/* The section may also be an entry of a list: `sinks: [{type: otlp, ...}]` with list
+	 * "sinks" and list_type "otlp". A program that is given --config-entry N reads that entry
+	 * instead of the section; some keys of section `list_base` count where the entry has none
+	 * of them. */
+	const char *list, *list_type, *list_base;
+	const char *const *list_base_keys; /* those that count; ends with NULL */
 	bool takes_command; /* stops at `--` or the first word that is no flag; rest is the command
 			     */
 };
@@ -68,6 +74,22 @@ struct tl_conf;
 int tl_conf_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings,
 		 struct tl_conf **ret_conf, int *ret_rest, struct tl_error *error);
 void tl_conf_free(struct tl_conf *conf);
+
+/* The file of --config, borrowed from argv, or NULL. */
+const char *tl_conf_path(const struct tl_conf *conf);
+
+#define TL_CONF_TYPE_MAX 32
+
+/* Reads the types of the entries of `list` ("sinks") in the YAML file: at most `max` names, cut at
+ * their size, to `ret_types`. Returns their number, 0 where the file has no such list. Errors:
+ * -EINVAL with file:line, those of reading it. */
+int tl_conf_list(const char *path, const char *list, char (*ret_types)[TL_CONF_TYPE_MAX],
+		 size_t max, struct tl_error *error);
+
+/* What the YAML file says for `key` of `section`, NUL-terminated; "" where it says nothing. Errors:
+ * -EINVAL with file:line, those of reading it. */
+int tl_conf_peek(const char *path, const char *section, const char *key, char *out, size_t size,
+		 struct tl_error *error);
 
 /* Checks every section of a YAML file against the specs, all errors to `out`, one a line. Returns
  * their number. */

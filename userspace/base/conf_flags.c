@@ -112,6 +112,10 @@ static int read_long(struct reader *reader, const char *word)
 		reader->flags->config = value;
 		return value ? 0 : take_value(reader, word, "FILE", &reader->flags->config);
 	}
+	if (reader->spec->list && len == 12 && memcmp(name, "config-entry", 12) == 0) {
+		reader->flags->entry = value;
+		return value ? 0 : take_value(reader, word, "N", &reader->flags->entry);
+	}
 	option = negated_option(reader->spec, name, len);
 	if (option >= 0 && !value) {
 		add_flag(reader, (size_t)option, "false");

@@ -31,6 +31,7 @@ struct tl_conf {
 	void *settings; /* NULL: values are checked and not kept */
 	size_t n;	/* options */
 	struct tl_conf_value *values;
+	const char *path; /* of --config, or NULL */
 };
 
 /* What argv said, not yet checked. Strings are borrowed from argv. */
@@ -41,6 +42,7 @@ struct tl_conf_flags {
 	} * items;
 	size_t n;
 	const char *config; /* the file of --config, or NULL */
+	const char *entry;  /* of --config-entry, or NULL */
 	bool help;
 	int rest;
 };
@@ -69,9 +71,9 @@ const char *tl_conf_nearest(const struct tl_conf_spec *spec, const char *word);
 int tl_conf_flags(const struct tl_conf_spec *spec, int argc, char **argv,
 		  struct tl_conf_flags *ret_flags, struct tl_error *error);
 
-/* Gives the conf what its section of the YAML file says. Errors: -EINVAL with file:line, those of
- * reading it. */
-int tl_conf_file(struct tl_conf *conf, const char *path, struct tl_error *error);
+/* Gives the conf what its section of the YAML file says, or with `entry` >= 0 that entry of its
+ * spec's list. Errors: -EINVAL with file:line, those of reading it. */
+int tl_conf_file(struct tl_conf *conf, const char *path, long entry, struct tl_error *error);
 
 /* The word for the value in --help: the metavar, or one made from the type; NULL for a bool. */
 const char *tl_conf_metavar(const struct tl_option *option);

@@ -16,13 +16,14 @@ enum tl_topic {
 	TL_TOPIC_METRICS,
 	TL_TOPIC_DLQ,
 	TL_TOPIC_MARKS,
+	TL_TOPIC_OTLP, /* logs again as OTLP protobuf; its name has no prefix */
 	TL_TOPICS
 };
 
 /* "tapline.raw" and so on, with the prefix that the configuration gives (default "tapline."). */
 #define TL_TOPIC_NAMES                                                                             \
 	{                                                                                          \
-		"raw", "http", "logs", "metrics", "dlq", "marks"                                   \
+		"raw", "http", "logs", "metrics", "dlq", "marks", "otlp_logs"                      \
 	}
 
 struct tl_header {
@@ -124,6 +125,7 @@ struct tl_kafka_settings {
 	struct tl_list
 		properties;	 /* KEY=VALUE of librdkafka; a value @FILE is read from the file */
 	const char *compression; /* lz4, zstd, none */
+	const char *otlp_topic;	 /* whole name of TL_TOPIC_OTLP; NULL: it is not used */
 };
 
 struct tl_bus_options {

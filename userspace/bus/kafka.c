@@ -335,8 +335,9 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 
 static int open_all(struct tl_bus_kafka *b, struct tl_error *error)
 {
-	static const int all[] = {TL_TOPIC_RAW,	    TL_TOPIC_HTTP, TL_TOPIC_LOGS,
-				  TL_TOPIC_METRICS, TL_TOPIC_DLQ,  TL_TOPIC_MARKS};
+	static const int all[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP,	TL_TOPIC_LOGS, TL_TOPIC_METRICS,
+				  TL_TOPIC_DLQ, TL_TOPIC_MARKS, TL_TOPIC_OTLP};
+	size_t n = ARRAY_SIZE(all) - (b->options.kafka->otlp_topic ? 0 : 1);
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < TL_TOPICS; i++)
@@ -344,9 +345,9 @@ static int open_all(struct tl_bus_kafka *b, struct tl_error *error)
 	if (r < 0)
 		return tl_error_set(
 			error, r,
-			"--topic-prefix is too long: Kafka's topic names have 249 bytes at most");
-	r = tl_kafka_prepare(b->options.kafka, all, b->transactional ? ARRAY_SIZE(all) : 0, WAIT_MS,
-			     false, NULL, error);
+			"a topic's name is too long: Kafka's topic names have 249 bytes at most");
+	r = tl_kafka_prepare(b->options.kafka, all, b->transactional ? n : 0, WAIT_MS, false, NULL,
+			     error);
 	if (r == 0 && b->transactional)
 		r = tl_kafka_open_producer(b, error);
 	return r < 0 ? r : open_consumer(b, error);

@@ -28,7 +28,13 @@ int tl_kafka_topic_name(const struct tl_kafka_settings *settings, int topic, cha
 	const char *prefix =
 		settings->topic_prefix ? settings->topic_prefix : TL_DEFAULT_TOPIC_PREFIX;
 
-	return snprintf(out, 250, "%s%s", prefix, names[topic]) < 250 ? 0 : -ENAMETOOLONG;
+	const char *name = names[topic];
+
+	if (topic == TL_TOPIC_OTLP) {
+		prefix = "";
+		name = settings->otlp_topic ? settings->otlp_topic : name;
+	}
+	return snprintf(out, 250, "%s%s", prefix, name) < 250 ? 0 : -ENAMETOOLONG;
 }
 
 static bool stopped(const struct prepare *p)
@@ -190,7 +196,7 @@ static int ensure(struct prepare *p, int which, struct tl_error *error)
 	if (r < 0)
 		return tl_error_set(
 			error, r,
-			"--topic-prefix is too long: Kafka's topic names have 249 bytes at most");
+			"a topic's name is too long: Kafka's topic names have 249 bytes at most");
 	for (;;) {
 		r = look(p, name, error);
 		if (r != 0)

@@ -60,6 +60,25 @@ static const struct tl_option options[] = {
 	 .env = "TAPLINE_STORE",
 	 .help = "Where records are kept for tapline search. Default: tapline.db in "
 		 "~/.local/state/tapline."},
+	{.name = "otlp",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(otlp),
+	 .metavar = "URL",
+	 .help = "Send the records to this OTLP/HTTP endpoint too: short for --sink 'otlp --url "
+		 "URL'."},
+	{.name = "sink",
+	 .type = TL_OPT_LIST,
+	 .offset = FIELD(sinks),
+	 .metavar = "'TYPE OPTIONS'",
+	 .help = "Send the records there too, straight from here: a sink and its options as for "
+		 "tapline sink, in one word (quotes and \\ as in a shell)."},
+	{.name = "drain",
+	 .type = TL_OPT_DURATION,
+	 .offset = FIELD(drain_ns),
+	 .value = "10s",
+	 .metavar = "TIME",
+	 .help = "How long the end waits for --sink and --otlp targets that are away or slow; "
+		 "what they did not take is kept, and said."},
 	{.name = "pid",
 	 .type = TL_OPT_LIST,
 	 .offset = FIELD(pids),
@@ -202,6 +221,7 @@ const struct tl_conf_spec tl_run_spec = {
 		 "drains before it ends.\n\n"
 		 "  tapline run -- python3 -u app.py\n"
 		 "  tapline run -o json -- ./server | jq .\n"
+		 "  tapline run --otlp http://127.0.0.1:4318 -- ./server\n"
 		 "  tapline run --web 127.0.0.1:8080 --comm nginx --for 60s",
 	.options = options,
 	.takes_command = true,
@@ -305,7 +325,8 @@ static bool reap(struct tl_run *run)
 			run->agent_status = status;
 			run->failed = true;
 			tl_msg(TL_ERROR,
-			       "the agent ended unexpectedly (%s %d): what was captured is kept, and "
+			       "the agent ended unexpectedly (%s %d): what was captured is kept, "
+			       "and "
 			       "the run ends",
 			       WIFEXITED(status) ? "status" : "signal",
 			       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
@@ -322,6 +343,8 @@ static bool reap(struct tl_run *run)
 		}
 		if (pid == run->web)
 			run->web = 0;
+		if (tl_run_sink_ended(run, pid, status))
+			run->failed = true;
 	}
 	return false;
 }
@@ -403,6 +426,7 @@ static void end_one(pid_t *pid, int *status)
 static void finish(struct tl_run *run)
 {
 	int web_status;
+	bool emptied;
 
 	if (run->child > 0)
 		end_one(&run->child, &run->child_status);
@@ -417,11 +441,12 @@ static void finish(struct tl_run *run)
 			;
 		run->pipeline = 0;
 	}
+	emptied = tl_run_end_sinks(run);
 	end_one(&run->web, &web_status);
 	tl_run_summary(run);
-	if (run->pipeline_status == 0)
+	if (run->pipeline_status == 0 && emptied)
 		(void)tl_remove_tree(run->dir);
-	else
+	else if (run->pipeline_status)
 		tl_msg(TL_WARNING, "some records did not reach the store; they are in %s",
 		       run->dir);
 }
@@ -471,7 +496,8 @@ static int start(struct tl_run *run, struct tl_error *error)
 		return r;
 	if (run->command && (r = tl_run_start_command(run, error)) < 0)
 		return r;
-	if ((r = tl_run_start_pipeline(run, error)) < 0 || (r = tl_run_start_agent(run, error)) < 0)
+	if ((r = tl_run_start_pipeline(run, error)) < 0 ||
+	    (r = tl_run_start_sinks(run, error)) < 0 || (r = tl_run_start_agent(run, error)) < 0)
 		return r;
 	if (run->settings.web && (r = tl_run_start_web(run, error)) < 0)
 		return r;
@@ -488,6 +514,8 @@ static void abandon(struct tl_run *run)
 	}
 	end_one(&run->agent, &status);
 	end_one(&run->pipeline, &status);
+	for (size_t i = 0; i < run->n_sinks; i++)
+		end_one(&run->sinks[i].pid, &status);
 	if (run->dir[0])
 		(void)tl_remove_tree(run->dir);
 }
@@ -525,6 +553,7 @@ int tl_run_main(int argc, char **argv)
 		return r - 1;
 	if (rest < argc)
 		run.command = argv + rest;
+	run.config = tl_conf_path(conf);
 	signal(SIGPIPE, SIG_IGN);
 	r = start(&run, &error);
 	if (r < 0) {

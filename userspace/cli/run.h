@@ -10,24 +10,39 @@
 
 struct tl_run_settings {
 	struct tl_list pids, comms, exes, cgroups, containers, units, exclude_comms, paths, redact,
-		multiline_rules;
+		multiline_rules, sinks;
 	bool all, follow_fork, tty, passthrough, correlate, quiet;
 	int output; /* enum tl_run_output */
 	uint64_t for_ns;
 	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *multiline, *service_name,
-		*parser;
+		*parser, *otlp;
+	uint64_t drain_ns;
 	int64_t gate_confirms;
 	uint64_t log_bytes;
 };
 
 enum tl_run_output { TL_RUN_TEXT, TL_RUN_JSON, TL_RUN_NONE };
 
+#define TL_RUN_SINKS_MAX 8
+
+/* A child that carries the records on, straight from the local log. */
+struct tl_run_sink {
+	const char *type; /* "otlp"; owned by the arguments below */
+	char *words[64];  /* its command line; owned, ends with NULL */
+	size_t n;
+	pid_t pid;
+	int status; /* wait status, once ended */
+};
+
 struct tl_run {
+	const char *config; /* the file of --config: its list sinks: counts; or NULL */
 	struct tl_run_settings settings;
 	char **command;	  /* NULL: tap what runs already */
 	char store[4096]; /* path of the store */
 	char dir[4096];	  /* the agent's state of this run, removed at the end */
 	pid_t agent, pipeline, web, child;
+	struct tl_run_sink sinks[TL_RUN_SINKS_MAX];
+	size_t n_sinks;
 	int agent_status, pipeline_status, child_status; /* wait status, once ended */
 	int out[2];   /* our ends of the command's stdout and stderr (with --tty both are out[0]) */
 	int start_fd; /* a byte here lets the command begin */
@@ -47,6 +62,16 @@ int tl_run_start_command(struct tl_run *run, struct tl_error *error);
  * when it failed itself. */
 int tl_run_start_agent(struct tl_run *run, struct tl_error *error);
 int tl_run_start_pipeline(struct tl_run *run, struct tl_error *error);
+/* Starts what --sink and --otlp ask for. Errors: -EINVAL a sink that is none. */
+int tl_run_start_sinks(struct tl_run *run, struct tl_error *error);
+/* Notes that a child ended, if it is a sink; says so while the run goes on. */
+bool tl_run_sink_ended(struct tl_run *run, pid_t pid, int status);
+/* Once the log is closed: lets the sinks read it to its end, at most `drain`, and ends them.
+ * Returns whether each of them has. */
+bool tl_run_end_sinks(struct tl_run *run);
+/* Starts this program with `words` (ends with NULL), in a process group of its own; it ends with
+ * us. Returns its pid or -1. */
+pid_t tl_run_start_self(char *const *words);
 int tl_run_start_web(struct tl_run *run, struct tl_error *error);
 
 /* Empties what the command wrote (to stderr with --passthrough). Returns false when all of its ends

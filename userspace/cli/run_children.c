@@ -57,8 +57,7 @@ static void args_done(struct args *args)
 		free(args->items[i]);
 }
 
-/* Starts ourselves with `args`, in a process group of its own; ends with us. */
-static pid_t start_self(const struct args *args)
+pid_t tl_run_start_self(char *const *words)
 {
 	pid_t parent = getpid(), pid = fork();
 
@@ -68,8 +67,13 @@ static pid_t start_self(const struct args *args)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
-	execv("/proc/self/exe", (char *const *)args->items);
+	execv("/proc/self/exe", words);
 	_exit(127);
+}
+
+static pid_t start_self(const struct args *args)
+{
+	return tl_run_start_self(args->items);
 }
 
 static void agent_args(const struct tl_run *run, int ready_fd, struct args *args)
@@ -87,6 +91,8 @@ static void agent_args(const struct tl_run *run, int ready_fd, struct args *args
 	add_number(args, "--ready-fd", (unsigned)ready_fd);
 	add_number(args, "--deny-pid", (unsigned)getpid());
 	add_number(args, "--deny-pid", (unsigned)run->pipeline);
+	for (size_t i = 0; i < run->n_sinks; i++)
+		add_number(args, "--deny-pid", (unsigned)run->sinks[i].pid);
 	if (run->child > 0)
 		add_number(args, "--pid", (unsigned)run->child);
 	if (run->out[1] >= 0 && fstat(run->out[1], &st) == 0)

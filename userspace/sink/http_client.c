@@ -20,6 +20,8 @@ struct tl_http {
 	CURLM *multi;
 	char *url;
 	char *authorization; /* header line or NULL */
+	char **headers;	     /* of every request; ends with NULL, or NULL */
+	size_t answer_max;
 	size_t n;
 	struct connection connections[];
 };
@@ -63,6 +65,29 @@ static int set_common(struct tl_http *http, CURL *easy, const struct tl_http_set
 	return e == CURLE_OK ? 0 : -ENOMEM;
 }
 
+static int copy_headers(struct tl_http *http, const char *const *headers)
+{
+	size_t n = 0;
+
+	while (headers && headers[n])
+		n++;
+	http->headers = calloc(n + 1, sizeof(*http->headers));
+	if (!http->headers)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		if (!(http->headers[i] = strdup(headers[i])))
+			return -ENOMEM;
+	return 0;
+}
+
+/* Both may hold credentials. */
+static void free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 static int set_up(struct tl_http *http, const struct tl_http_settings *settings)
 {
 	size_t len = strlen(settings->url);
@@ -71,7 +96,8 @@ static int set_up(struct tl_http *http, const struct tl_http_settings *settings)
 		len--;
 	http->multi = curl_multi_init();
 	http->url = strndup(settings->url, len);
-	if (!http->multi || !http->url)
+	http->answer_max = settings->answer_max ? settings->answer_max : TL_HTTP_ANSWER_MAX;
+	if (!http->multi || !http->url || copy_headers(http, settings->headers) < 0)
 		return -ENOMEM;
 	if (settings->api_key &&
 	    asprintf(&http->authorization, "Authorization: ApiKey %s", settings->api_key) < 0)
@@ -122,9 +148,10 @@ void tl_http_free(struct tl_http *http)
 	}
 	if (http->multi)
 		curl_multi_cleanup(http->multi);
-	if (http->authorization)
-		explicit_bzero(http->authorization, strlen(http->authorization));
-	free(http->authorization);
+	free_secret(http->authorization);
+	for (char **header = http->headers; header && *header; header++)
+		free_secret(*header);
+	free(http->headers);
 	free(http->url);
 	free(http);
 }
@@ -151,6 +178,8 @@ static int set_request(struct tl_http *http, struct connection *c,
 	add_header(c, "Expect:");
 	add_header(c, request->gzip ? "Content-Encoding: gzip" : NULL);
 	add_header(c, http->authorization);
+	for (char **header = http->headers; *header; header++)
+		add_header(c, *header);
 	curl_easy_setopt(c->easy, CURLOPT_URL, url);
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
 	if (request->body.len) {
@@ -176,7 +205,7 @@ int tl_http_start(struct tl_http *http, struct tl_http_request *request)
 	request->status = 0;
 	request->retry_after_ns = 0;
 	request->why[0] = '\0';
-	request->answer.max = TL_HTTP_ANSWER_MAX;
+	request->answer.max = http->answer_max;
 	tl_buf_clear(&request->answer);
 	c->error[0] = '\0';
 	c->request = request;

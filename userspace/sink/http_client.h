@@ -15,7 +15,9 @@ struct tl_http_settings {
 	const char *user, *password; /* basic authentication, or NULL */
 	const char *api_key;	     /* "Authorization: ApiKey ...", or NULL */
 	const char *ca, *cert, *key; /* PEM files; NULL the system's roots, no client certificate */
+	const char *const *headers;  /* "NAME: VALUE" of every request, ends with NULL; or NULL */
 	uint64_t timeout_ns;	     /* of one request, from its start to its end */
+	size_t answer_max;	     /* bytes of an answer; 0: TL_HTTP_ANSWER_MAX */
 	unsigned connections;	     /* requests in flight at most */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tapline-sink: finds the sink by its name, loads its settings and Kafka's from one table, and runs
- * the loop. The table of a sink is the common rows and then its own, whose settings lie behind the
- * common ones. */
+ * the loop over Kafka or, with --log-dir, over an agent's local log. The table of a sink is the
+ * common rows and then its own, whose settings lie behind the common ones. */
 #include "userspace/sink/main.h"
 
 #include <signal.h>
@@ -14,6 +14,7 @@
 #include "userspace/base/msg.h"
 #include "userspace/base/text.h"
 #include "userspace/bus/kafka.h"
+#include "userspace/sink/direct.h"
 #include "userspace/sink/runner.h"
 #include "userspace/web/metrics_server.h"
 
@@ -23,6 +24,7 @@
 
 struct tl_sink_common {
 	struct tl_kafka_settings kafka;
+	struct tl_direct_settings direct;
 	const char *group, *instance, *metrics;
 	bool accept_gap, quiet;
 	int64_t batch;
@@ -31,13 +33,14 @@ struct tl_sink_common {
 };
 
 static const struct tl_option common[] = {
-	TL_KAFKA_OPTIONS(struct tl_sink_common, kafka),
+	TL_KAFKA_OPTIONS_IF(struct tl_sink_common, kafka, false),
+	TL_DIRECT_OPTIONS(struct tl_sink_common, direct),
 	{.name = "group",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(group),
 	 .metavar = "NAME",
 	 .help = "Consumer group; default tapline-sink-TYPE. Another name begins at the oldest "
-		 "record."},
+		 "record. With --log-dir the name of this reader of the log."},
 	{.name = "instance",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(instance),
@@ -91,7 +94,11 @@ struct table {
 };
 
 static struct table tables[SINKS_MAX];
-static volatile int stop;
+static volatile int stop, give_up;
+
+/* What section `stream` of a file says for the cluster holds without Kafka too. */
+static const char *const base_keys[] = {"parser", "service-parser", "drop", "redact",
+					"set",	  "window",	    NULL};
 
 static void make_table(const struct tl_sink_ops *sink, struct table *table)
 {
@@ -106,11 +113,15 @@ static void make_table(const struct tl_sink_ops *sink, struct table *table)
 	snprintf(table->program, sizeof(table->program), "tapline sink %s", sink->name);
 	snprintf(table->section, sizeof(table->section), "sink.%s", sink->name);
 	snprintf(table->usage, sizeof(table->usage),
-		 "tapline sink %s --brokers HOST:PORT [options]", sink->name);
+		 "tapline sink %s --brokers HOST:PORT | --log-dir DIR [options]", sink->name);
 	table->spec = (struct tl_conf_spec){.program = table->program,
 					    .section = table->section,
 					    .usage = table->usage,
 					    .about = sink->about,
+					    .list = "sinks",
+					    .list_type = sink->name,
+					    .list_base = "stream",
+					    .list_base_keys = base_keys,
 					    .options = table->rows};
 }
 
@@ -132,8 +143,11 @@ size_t tl_sink_specs(const struct tl_conf_spec **specs, size_t max)
 
 static int usage(FILE *out, int status)
 {
-	fputs("Usage: tapline sink TYPE --brokers HOST:PORT [options]\n\n"
-	      "Carries finished records from Kafka to where they are searched. Types:\n\n",
+	fputs("Usage: tapline sink TYPE --brokers HOST:PORT [options]\n"
+	      "       tapline sink TYPE --log-dir DIR [options]\n"
+	      "       tapline sink --config FILE        all of its list `sinks:`\n\n"
+	      "Carries finished records from Kafka, or straight from an agent's local log, to "
+	      "where they are searched. Types:\n\n",
 	      out);
 	for (size_t i = 0; tl_sinks[i]; i++) {
 		size_t line = strcspn(tl_sinks[i]->about, ".:\n");
@@ -159,16 +173,24 @@ static int unknown(const char *word)
 	return 2;
 }
 
+static unsigned drain_s;
+
 static void on_stop(int signal_number)
 {
-	(void)signal_number;
+	/* The second one means it. */
+	if (signal_number == SIGALRM || stop)
+		give_up = 1;
 	stop = 1;
+	if (signal_number != SIGALRM)
+		alarm(drain_s);
 }
 
-static void catch_signals(void)
+static void catch_signals(const struct tl_sink_common *s)
 {
 	struct sigaction action = {.sa_handler = on_stop};
 
+	drain_s = s->direct.log_dir ? (unsigned)(s->direct.drain_ns / TL_SEC) + 1 : 0;
+	sigaction(SIGALRM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -214,16 +236,16 @@ static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct t
 	return r < 0 ? r : tl_sink_run(&options, error);
 }
 
-static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct tl_error *error)
+static int run_kafka(const struct tl_sink_ops *ops, const struct tl_sink_common *s,
+		     struct tl_sink *sink, struct tl_error *error)
 {
 	char group[128], host[128] = "sink";
 	struct tl_bus_options options = {.kafka = &s->kafka,
 					 .group = s->group,
 					 .instance = s->instance,
 					 .accept_gap = s->accept_gap};
-	struct tl_sink *sink = NULL;
 	struct tl_bus *bus = NULL;
-	int r = s->metrics ? tl_metrics_serve(s->metrics, error) : 0;
+	int r;
 
 	snprintf(group, sizeof(group), "tapline-sink-%s", ops->name);
 	gethostname(host, sizeof(host) - 1);
@@ -231,16 +253,51 @@ static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct t
 		options.group = group;
 	if (!options.instance)
 		options.instance = host;
+	r = tl_bus_kafka_open(&options, &bus, error);
+	if (r < 0)
+		return r;
+	tl_msg(TL_INFO, "group %s, instance %s: writing", options.group, options.instance);
+	catch_signals(s);
+	r = run_loop(s, bus, sink, error);
+	bus->ops->close(bus);
+	return r;
+}
+
+static int run_direct(const struct tl_sink_ops *ops, const struct tl_sink_common *s,
+		      struct tl_sink *sink, struct tl_error *error)
+{
+	struct tl_sink_runner_options options = {
+		.sink = sink,
+		.batch_messages = (size_t)s->batch,
+		.batch_bytes = s->batch_bytes,
+		.linger_ms = (unsigned)(s->linger_ns / TL_MS),
+		.stop = &stop,
+		.give_up = &give_up,
+	};
+
+	return tl_direct_run(&s->direct, s->group ? s->group : ops->name, &options, error);
+}
+
+static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct tl_error *error)
+{
+	struct tl_sink *sink = NULL;
+	int r;
+
+	if (!s->kafka.brokers && !s->direct.log_dir)
+		s->direct.log_dir = s->direct.default_log_dir;
+	if (!s->kafka.brokers == !s->direct.log_dir)
+		return tl_error_set(error, -EINVAL,
+				    "give --brokers HOST:PORT (records from Kafka) or --log-dir "
+				    "DIR (straight from an agent's log)%s",
+				    s->kafka.brokers ? ", not both" : "");
+	/* Told to stop while it waits for its target, it still owes what is in the log. */
+	if (s->direct.log_dir)
+		catch_signals(s);
+	r = s->metrics ? tl_metrics_serve(s->metrics, error) : 0;
 	r = r < 0 ? r : ops->open(s->own, &sink, error);
 	if (r < 0)
 		return r;
-	r = tl_bus_kafka_open(&options, &bus, error);
-	if (r == 0) {
-		tl_msg(TL_INFO, "group %s, instance %s: writing", options.group, options.instance);
-		catch_signals();
-		r = run_loop(s, bus, sink, error);
-		bus->ops->close(bus);
-	}
+	r = s->direct.log_dir ? run_direct(ops, s, sink, error) : run_kafka(ops, s, sink, error);
 	sink->ops->close(sink);
 	return r;
 }
@@ -271,8 +328,11 @@ static int load_and_run(size_t i, int argc, char **argv)
 	r = run(tl_sinks[i], settings, &error);
 	if (r < 0)
 		tl_msg(TL_ERROR, "%s", error.message);
+	r = r < 0 ? r == -EINVAL && !settings->kafka.brokers && !settings->direct.log_dir ? 2 : 1
+	    : settings->direct.log_dir && settings->direct.until_end && give_up ? TL_SINK_LEFT
+										: 0;
 	tl_conf_free(conf);
-	return r < 0 ? 1 : 0;
+	return r;
 }
 
 int tl_sink_main(int argc, char **argv)
@@ -282,6 +342,8 @@ int tl_sink_main(int argc, char **argv)
 	tl_msg_init("tapline-sink", TL_INFO);
 	if (!word)
 		return usage(stderr, 2);
+	if (strncmp(word, "--config", 8) == 0 || strncmp(word, "--log-dir", 9) == 0)
+		return tl_sink_all_main(argc, argv);
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		return usage(stdout, 0);
 	for (size_t i = 0; tl_sinks[i] && i < SINKS_MAX; i++)

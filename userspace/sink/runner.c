@@ -257,6 +257,8 @@ static bool is_over(const struct tl_runner *runner, uint64_t *stopped_ns)
 		*stopped_ns = tl_mono_ns();
 	else if (runner->n_polled == 0)
 		return true;
+	if (runner->options->give_up)
+		return *runner->options->give_up;
 	return tl_mono_ns() - *stopped_ns > DRAIN_NS;
 }
 
@@ -289,6 +291,8 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	if (!runner->polled)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	runner->arena.max = ARENA_MAX;
+	for (size_t i = 0; i < sink->n_topics; i++)
+		runner->takes[sink->topics[i]] = true;
 	runner->transactional = sink->commit != NULL;
 	if (runner->transactional && sink->source)
 		sink->source(runner->sink, runner->options->source ? runner->options->source : "");

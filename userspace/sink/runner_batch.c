@@ -2,7 +2,8 @@
 /* From what was polled to what the sink decides. In the embedded mode the pipeline's outputs live
  * only during its callback, so they are copied; over Kafka the messages are the bus's own. Dead
  * letters go to the bus (topic dlq) or, where the sink commits by itself, to the sink: it stores
- * them in the same transaction. */
+ * them in the same transaction. In the embedded mode a sink that does not take them leaves them to
+ * a file. */
 #include <stdio.h>
 
 #include "userspace/base/metrics.h"
@@ -20,9 +21,22 @@ static struct tl_metric duplicates = {.name = "tapline_sink_records_total",
 				      .type = TL_COUNTER,
 				      .labels = "result=\"duplicate\"",
 				      .help = "Messages by what became of them in the target."};
+static struct tl_metric rejected = {.name = "tapline_sink_records_total",
+				    .type = TL_COUNTER,
+				    .labels = "result=\"rejected\"",
+				    .help = "Messages by what became of them in the target."};
 static struct tl_metric retries = {.name = "tapline_sink_retries_total",
 				   .type = TL_COUNTER,
 				   .help = "Items sent again because the target was away or busy."};
+
+#define SKIPPED(topic_)                                                                            \
+	{                                                                                          \
+		.name = "tapline_sink_skipped_messages_total", .type = TL_COUNTER,                 \
+		.labels = "topic=\"" topic_ "\"",                                                  \
+		.help = "Messages of the local log that this sink has no place for.",              \
+	}
+static struct tl_metric skipped_metrics = SKIPPED("metrics"), skipped_http = SKIPPED("http"),
+			skipped_dlq = SKIPPED("dlq");
 
 /* Dead letters by type; a sink's types are a bounded set of names that live for ever. */
 static struct {
@@ -39,7 +53,11 @@ static void count_dead(const char *type)
 	if (!registered) {
 		tl_metric_register(&written);
 		tl_metric_register(&duplicates);
+		tl_metric_register(&rejected);
 		tl_metric_register(&retries);
+		tl_metric_register(&skipped_metrics);
+		tl_metric_register(&skipped_http);
+		tl_metric_register(&skipped_dlq);
 		registered = true;
 	}
 	if (!type)
@@ -82,6 +100,18 @@ static bool copy(struct tl_arena *arena, struct tl_span *span)
 	return span->data || !len;
 }
 
+/* What the sink does not take: in the embedded mode there is nobody else. */
+static int left_out(struct tl_runner *runner, const struct tl_message *message)
+{
+	if (message->topic == TL_TOPIC_DLQ && runner->options->dead)
+		return tl_dead_file_add(runner->options->dead, message, &runner->failed);
+	tl_metric_add(message->topic == TL_TOPIC_METRICS ? &skipped_metrics
+		      : message->topic == TL_TOPIC_HTTP	 ? &skipped_http
+							 : &skipped_dlq,
+		      1);
+	return 0;
+}
+
 /* The pipeline's output callback. */
 static int on_output(void *arg, const struct tl_message *message, const struct tl_record *record)
 {
@@ -90,6 +120,8 @@ static int on_output(void *arg, const struct tl_message *message, const struct t
 	bool ok = copy(&runner->arena, &own.key) && copy(&runner->arena, &own.value);
 
 	(void)record;
+	if (!runner->takes[message->topic])
+		return left_out(runner, message);
 	for (uint32_t i = 0; ok && i < own.n_headers; i++)
 		ok = copy(&runner->arena, &own.headers[i].key) &&
 		     copy(&runner->arena, &own.headers[i].value);
@@ -98,8 +130,11 @@ static int on_output(void *arg, const struct tl_message *message, const struct t
 
 static int prepare_embedded(struct tl_runner *runner, const struct tl_message *message)
 {
-	int r = message->topic == TL_TOPIC_HTTP ? add_to_batch(runner, message) : 0;
+	int r = 0;
 
+	if (message->topic == TL_TOPIC_HTTP)
+		r = runner->takes[TL_TOPIC_HTTP] ? add_to_batch(runner, message)
+						 : left_out(runner, message);
 	return r < 0 ? r : tl_pipeline_message(runner->pipeline, message);
 }
 
@@ -171,13 +206,17 @@ static int to_bus(struct tl_runner *runner, struct tl_message *out, struct tl_er
 	return runner->bus->ops->produce(runner->bus, out, error);
 }
 
+static const volatile int *write_stop(const struct tl_runner *runner)
+{
+	return runner->options->give_up ? runner->options->give_up : runner->options->stop;
+}
+
 static int to_sink(struct tl_runner *runner, const struct tl_message *out, struct tl_error *error)
 {
 	struct tl_dead_letter none;
 	struct tl_sink_result result = {.dead = &none};
 
-	return runner->sink->ops->write(runner->sink, out, 1, &result, runner->options->stop,
-					error);
+	return runner->sink->ops->write(runner->sink, out, 1, &result, write_stop(runner), error);
 }
 
 static int bury(struct tl_runner *runner, const struct tl_message *messages,
@@ -193,8 +232,11 @@ static int bury(struct tl_runner *runner, const struct tl_message *messages,
 		tl_msg_limited(&gate, 30000, TL_WARNING,
 			       "a record is refused for good and goes to the dead letters: %s: %s",
 			       dead->type, dead->reason);
-		r = runner->transactional ? to_sink(runner, &out, error)
-					  : to_bus(runner, &out, error);
+		if (runner->options->dead && !runner->takes[TL_TOPIC_DLQ])
+			r = tl_dead_file_add(runner->options->dead, &out, error);
+		else
+			r = runner->transactional ? to_sink(runner, &out, error)
+						  : to_bus(runner, &out, error);
 		if (r == 0)
 			count_dead(dead->type);
 	}
@@ -205,12 +247,13 @@ static int write_slice(struct tl_runner *runner, const struct tl_message *messag
 		       struct tl_error *error)
 {
 	struct tl_sink_result result = {.dead = runner->dead};
-	int r = runner->sink->ops->write(runner->sink, messages, n, &result, runner->options->stop,
+	int r = runner->sink->ops->write(runner->sink, messages, n, &result, write_stop(runner),
 					 error);
 
 	count_dead(NULL);
 	tl_metric_add(&written, result.written);
 	tl_metric_add(&duplicates, result.duplicates);
+	tl_metric_add(&rejected, result.rejected);
 	tl_metric_add(&retries, result.retries);
 	return r < 0 ? r : bury(runner, messages, &result, error);
 }

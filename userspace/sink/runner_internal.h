@@ -12,6 +12,7 @@ struct tl_runner {
 	struct tl_bus *bus;
 	struct tl_sink *sink;
 	bool transactional;
+	bool takes[TL_TOPICS];	      /* what the sink is given */
 	struct tl_pipeline *pipeline; /* embedded mode, or NULL */
 
 	struct tl_message *polled; /* of the last poll; room for options->batch_messages */

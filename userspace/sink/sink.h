@@ -22,6 +22,7 @@ struct tl_sink_result {
 	struct tl_dead_letter *dead; /* filled by the sink, room for one a message */
 	size_t n_dead;
 	uint64_t written, duplicates, retries; /* items */
+	uint64_t rejected; /* the target refused so many of those it took, and tells not which */
 };
 
 struct tl_sink_ops {

@@ -17,7 +17,8 @@
 #include "userspace/base/msg.h"
 #include "userspace/bus/kafka.h"
 #include "userspace/stream/marks.h"
-#include "userspace/stream/pipeline.h"
+#include "userspace/stream/otlp_output.h"
+#include "userspace/stream/pipeline_settings.h"
 #include "userspace/web/metrics_server.h"
 
 #define POLL_MAX 512
@@ -26,9 +27,9 @@
 
 struct settings {
 	struct tl_kafka_settings kafka;
-	const char *group, *instance, *parser, *metrics;
-	struct tl_list services, drop, redact, set;
-	uint64_t window_ns, commit_ns;
+	struct tl_pipeline_settings pipeline;
+	const char *group, *instance, *metrics;
+	uint64_t commit_ns;
 	int64_t batch;
 	bool accept_gap, quiet;
 };
@@ -50,39 +51,7 @@ static const struct tl_option options[] = {
 	 .help = "Stable name of this worker, unlike any other's of the group: a restarted one "
 		 "resumes at once. Default: "
 		 "the host's name."},
-	{.name = "parser",
-	 .type = TL_OPT_STRING,
-	 .offset = FIELD(parser),
-	 .value = "auto",
-	 .metavar = "NAME",
-	 .help = "How lines are parsed: auto, json, access, logfmt, raw."},
-	{.name = "service-parser",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(services),
-	 .metavar = "SERVICE=PARSER",
-	 .help = "Another parser for the services whose service.name matches."},
-	{.name = "drop",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(drop),
-	 .metavar = "FIELD=GLOB",
-	 .help = "Drop records whose field (body, severity_text, resource.KEY, attributes.KEY) "
-		 "matches; counted."},
-	{.name = "redact",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(redact),
-	 .metavar = "REGEX",
-	 .help = "Replace what matches in body and attributes by [redacted]."},
-	{.name = "set",
-	 .type = TL_OPT_LIST,
-	 .offset = FIELD(set),
-	 .metavar = "resource.KEY=VALUE",
-	 .help = "Add a resource or attribute where it is absent."},
-	{.name = "window",
-	 .type = TL_OPT_DURATION,
-	 .offset = FIELD(window_ns),
-	 .value = "10s",
-	 .metavar = "TIME",
-	 .help = "Width of the metrics' windows."},
+	TL_PIPELINE_OPTIONS(struct settings, pipeline),
 	{.name = "commit-interval",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(commit_ns),
@@ -98,6 +67,13 @@ static const struct tl_option options[] = {
 	 .max = 1000000,
 	 .metavar = "N",
 	 .help = "Most messages in one transaction."},
+	{.name = "otlp-topic",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(kafka.otlp_topic),
+	 .metavar = "NAME",
+	 .help = "Write the finished records to this topic too, as OTLP protobuf, in the same "
+		 "transaction: for a Collector's kafkareceiver (encoding otlp_proto), for example "
+		 "otlp_logs."},
 	{.name = "accept-gap",
 	 .type = TL_OPT_BOOL,
 	 .offset = FIELD(accept_gap),
@@ -136,6 +112,7 @@ struct worker {
 	struct tl_bus *bus;
 	struct tl_marks *marks;
 	struct tl_pipeline *pipeline;
+	struct tl_otlp_output *otlp; /* NULL: no such topic is wanted */
 	struct tl_message messages[POLL_MAX];
 	uint64_t batch_start_ns;
 	int64_t in_batch;
@@ -187,6 +164,8 @@ static void forget_batch(struct worker *worker)
 {
 	tl_pipeline_abort(worker->pipeline);
 	tl_marks_abort(worker->marks);
+	if (worker->otlp)
+		tl_otlp_output_abort(worker->otlp);
 	if (worker->in_batch)
 		tl_metric_add(&aborted, 1);
 	worker->in_batch = 0;
@@ -213,9 +192,11 @@ static void on_revoked(void *arg, const struct tl_partition *partitions, size_t 
 static int on_output(void *arg, const struct tl_message *message, const struct tl_record *record)
 {
 	struct worker *worker = arg;
+	int r = worker->bus->ops->produce(worker->bus, message, &worker->error);
 
-	(void)record;
-	return worker->bus->ops->produce(worker->bus, message, &worker->error);
+	if (r == 0 && worker->otlp && message->topic == TL_TOPIC_LOGS)
+		r = tl_otlp_output_add(worker->otlp, worker->bus, record, &worker->error);
+	return r;
 }
 
 static int take(struct worker *worker, int n)
@@ -243,6 +224,8 @@ static int commit(struct worker *worker)
 {
 	int r = tl_pipeline_flush(worker->pipeline);
 
+	if (r == 0 && worker->otlp)
+		r = tl_otlp_output_flush(worker->otlp, worker->bus, &worker->error);
 	if (r == 0)
 		r = tl_marks_write(worker->marks, worker->bus, &worker->error);
 	if (r == 0)
@@ -322,24 +305,15 @@ static int run(struct worker *worker)
 static int make_pipeline(struct worker *worker)
 {
 	const struct settings *settings = &worker->settings;
-	const struct tl_pipeline_options pipeline = {
-		.parser = settings->parser,
-		.services = (const char *const *)settings->services.items,
-		.n_services = settings->services.n,
-		.drop = (const char *const *)settings->drop.items,
-		.n_drop = settings->drop.n,
-		.redact = (const char *const *)settings->redact.items,
-		.n_redact = settings->redact.n,
-		.set = (const char *const *)settings->set.items,
-		.n_set = settings->set.n,
-		.window_ns = settings->window_ns,
-		.output = on_output,
-		.arg = worker,
-	};
+	struct tl_pipeline_options pipeline = tl_pipeline_options_of(&settings->pipeline);
 
+	pipeline.output = on_output;
+	pipeline.arg = worker;
 	worker->marks = tl_marks_new(MARKS_MAX);
 	if (!worker->marks)
 		return tl_error_set(&worker->error, -ENOMEM, "no memory for the marks");
+	if (settings->kafka.otlp_topic && tl_otlp_output_new(&worker->otlp) < 0)
+		return tl_error_set(&worker->error, -ENOMEM, "no memory for the OTLP output");
 	return tl_pipeline_new(&pipeline, &worker->pipeline, &worker->error);
 }
 
@@ -396,6 +370,7 @@ static int work(struct worker *worker)
 		worker->bus->ops->close(worker->bus);
 	tl_pipeline_free(worker->pipeline);
 	tl_marks_free(worker->marks);
+	tl_otlp_output_free(worker->otlp);
 	return r;
 }
 
