@@ -46,7 +46,7 @@ int tl_s3_spool_init(struct tl_s3_spool *spool, const char *dir, int level, stru
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	r = tl_mkdir_p(spool->dir, 0700, error);
 	if (r < 0)
-		return r;
+		return error ? tl_error_wrap(error, "--spool") : r;
 	fd = tl_s3_spool_file(spool);
 	if (fd < 0)
 		return tl_error_set(error, fd,
