@@ -25,9 +25,14 @@ static struct tl_metric sent = {.name = "tapline_sink_s3_bytes_total",
 				.help = "Bytes of objects written."};
 
 struct window {
-	void *data;
-	size_t len;
+	char *data;
+	size_t len, lead; /* lead: bytes from the page's beginning to what is meant */
 };
+
+static struct tl_span span_of(const struct window *window)
+{
+	return (struct tl_span){window->data + window->lead, window->len - window->lead};
+}
 
 static void unmap(struct window *window)
 {
@@ -38,11 +43,13 @@ static void unmap(struct window *window)
 static int map(const struct tl_s3_object *object, uint64_t from, size_t len, struct window *ret,
 	       struct tl_error *error)
 {
-	void *data = mmap(NULL, len, PROT_READ, MAP_PRIVATE, object->fd, (off_t)from);
+	size_t lead = from % (uint64_t)sysconf(_SC_PAGESIZE);
+	char *data =
+		mmap(NULL, len + lead, PROT_READ, MAP_PRIVATE, object->fd, (off_t)(from - lead));
 
 	if (data == MAP_FAILED)
 		return tl_error_set(error, -EIO, "the spool cannot be read: %s", strerror(errno));
-	*ret = (struct window){data, len};
+	*ret = (struct window){data, len + lead, lead};
 	return 0;
 }
 
@@ -89,7 +96,7 @@ static int put(struct tl_s3_client *client, const struct tl_s3_object *object, c
 	int r = map(object, 0, object->size, &window, error);
 	struct tl_s3_call call = {.method = "PUT",
 				  .key = object->key,
-				  .body = {window.data, window.len},
+				  .body = span_of(&window),
 				  .content_type = object->content_type,
 				  .headers = {"If-None-Match: *", meta}};
 
@@ -138,7 +145,7 @@ static int send_part(struct tl_s3_client *client, const struct tl_s3_object *obj
 		return r;
 	snprintf(query, sizeof(query), "partNumber=%u&%s", n, upload);
 	call.query = query;
-	call.body = (struct tl_span){window.data, window.len};
+	call.body = span_of(&window);
 	r = tl_s3_call(client, &call, stop);
 	if (r == TL_S3_ABSENT)
 		return r;
