@@ -3,7 +3,7 @@
 # the objects then hold each record exactly once, byte for byte, in the folder of its hour, as NDJSON and as Parquet. Before it:
 # what goes wrong at the start; after it: names that are taken, by the same content and by another.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-8} lines=${LINES:-40000} partitions=3
+kills=${KILLS:-6} lines=${LINES:-40000} partitions=3
 RANDOM=${SEED:-$$}
 say "seed ${SEED:-$$}"
 
@@ -67,7 +67,7 @@ background sink "${sink[@]}" "${small[@]}"
 # All is read and brought away: the group stands at the end of each partition.
 at_end() {
 	"$servers/kafka.sh" tool --dir "$work/kafka" groups --describe --group "${2:-tapline-sink-s3}" 2> /dev/null |
-		awk -v topic="$1.logs" '$2 == topic { n++; behind += $4 != $5 } END { exit !n || behind }'
+		awk -v topic="^$1[.](logs|dlq)$" '$2 ~ topic { n++; behind += ($4 == "-" ? 0 : $4) != $5 } END { exit !n || behind }'
 }
 wait_until 120 "not all records are in the bucket" at_end tapline
 kill -TERM "$last"
@@ -83,6 +83,10 @@ PYTHONPATH=$python python3 "$root/tests/integration/check_s3.py" --data "$S3_DAT
 	--endpoint "$S3_ENDPOINT" --bucket archive --truth "$work/truth"
 [ "$(kcat -b "$brokers" -t tapline.dlq -C -e -q -f '%s\n' 2> /dev/null | sort -u | cmp - <(sort "$work/malformed") && echo same)" = same ] ||
 	die "malformed records are not among the dead letters"
+
+# The tables and saved queries of deploy/athena over these objects.
+PYTHONPATH=$python python3 "$root/tests/integration/check_athena.py" --data "$S3_DATA/archive" --truth "$work/truth" \
+	--athena "$root/deploy/athena"
 
 # 3. A name that is taken. Another group makes the same generation of the same records: found to be there, and left alone; then
 # one of the objects is not ours, and the partition stops.

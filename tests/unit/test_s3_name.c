@@ -19,6 +19,7 @@
 static void a_key_tells_where_its_records_come_from(void **state)
 {
 	struct tl_s3_name name = {.prefix = "archive/",
+				  .root = "logs",
 				  .source = "tapline.logs_C",
 				  .partition = 3,
 				  .first = 100,
@@ -48,15 +49,15 @@ static void a_source_is_cluster_and_topic(void **state)
 	char out[TL_S3_SOURCE_MAX], long_name[400];
 
 	(void)state;
-	assert_int_equal(tl_s3_source("kafka:MkU3-x_Q:tapline.", out), 0);
+	assert_int_equal(tl_s3_source("kafka:MkU3-x_Q:tapline.", "logs", out), 0);
 	assert_string_equal(out, "tapline.logs_MkU3-x_Q");
-	assert_int_equal(tl_s3_source("log:00000000000000aa", out), 0);
-	assert_string_equal(out, "log_00000000000000aa");
-	assert_int_equal(tl_s3_source("kafka:a/b c:p/", out), 0);
+	assert_int_equal(tl_s3_source("log:00000000000000aa", "dlq", out), 0);
+	assert_string_equal(out, "dlq_log_00000000000000aa");
+	assert_int_equal(tl_s3_source("kafka:a/b c:p/", "logs", out), 0);
 	assert_string_equal(out, "p-logs_a-b-c");
 	memset(long_name, 'x', sizeof(long_name) - 1);
 	long_name[sizeof(long_name) - 1] = '\0';
-	assert_int_equal(tl_s3_source(long_name, out), -ENAMETOOLONG);
+	assert_int_equal(tl_s3_source(long_name, "logs", out), -ENAMETOOLONG);
 }
 
 static void an_equals_sign_is_escaped_and_a_slash_only_in_a_query(void **state)

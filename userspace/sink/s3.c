@@ -10,7 +10,7 @@
 #define FIELD(member) offsetof(struct tl_s3_settings, member)
 #define PART_BYTES_MIN (5u << 20) /* S3 takes no smaller ones but the last */
 
-static const int topics[] = {TL_TOPIC_LOGS};
+static const int topics[] = {TL_TOPIC_LOGS, TL_TOPIC_DLQ};
 static const char *const formats[] = {"ndjson", "parquet", "both", NULL};
 static const char *const styles[] = {"auto", "path", "virtual", NULL};
 
@@ -217,7 +217,7 @@ static int s3_open(const void *settings, struct tl_sink **ret_sink, struct tl_er
 	r = tl_s3_spool_init(&s3->spool, s3->settings->spool, (int)s3->settings->level, error);
 	r = r < 0 ? r : check_bucket(settings, error);
 	if (r == 0)
-		r = tl_s3_uploader_new(settings, &s3->spool, s3->source, &s3->uploader, error);
+		r = tl_s3_uploader_new(settings, &s3->spool, &s3->sources, &s3->uploader, error);
 	if (r < 0) {
 		s3_close(&s3->sink);
 		return r;
@@ -230,16 +230,19 @@ static void s3_source(struct tl_sink *sink, const char *name)
 {
 	struct tl_s3 *s3 = (struct tl_s3 *)sink;
 
-	tl_s3_source(name, s3->source);
+	/* Cluster ids have 22 characters, topic prefixes 200 at most. */
+	tl_s3_source(name, "logs", s3->sources.logs);
+	tl_s3_source(name, "dlq", s3->sources.dead_letters);
 }
 
 const struct tl_sink_ops tl_sink_s3 = {
 	.name = "s3",
 	.about =
-		"Archives the records of tapline.logs in an S3 bucket, each exactly once, by day "
-		"and hour of their observed time: NDJSON (zstd) or Parquet, for Athena, Trino and "
-		"DuckDB as they are. Works with Amazon and with any server that speaks "
-		"S3.\n\n"
+		"Archives the records of tapline.logs, and the dead letters, in an S3 bucket, each "
+		"exactly once, by day and hour of their observed time: NDJSON (zstd) or Parquet, "
+		"for "
+		"Athena, Trino and DuckDB as they are. Works with Amazon and with any server that "
+		"speaks S3.\n\n"
 		"  tapline sink s3 --brokers kafka:9092 --bucket logs --region eu-west-1\n"
 		"  tapline sink s3 --brokers kafka:9092 --endpoint http://minio:9000 --bucket logs "
 		"\\\n"

@@ -89,6 +89,10 @@ void tl_s3_content(const struct tl_s3_file *file, char out[TL_S3_CONTENT_MAX]);
  * -EINVAL. */
 int tl_s3_hour(struct tl_span json, uint32_t *ret_hour);
 
+/* Appends a message of the dead letters as a record: its bytes are the body, why and where it ended
+ * are attributes. Errors: -ENOBUFS. */
+int tl_s3_dead_letter(const struct tl_message *message, struct tl_arena *arena, struct tl_buf *out);
+
 /* Writes the records of `ndjson` (zstd) as Parquet to `out`. `*stop` ends it. Errors: -ECANCELED;
  * -ENOSPC and others of write; -EBADMSG the spool is damaged; -ENOMEM. */
 int tl_s3_convert(int ndjson, int out, int level, const volatile int *stop);
@@ -153,6 +157,7 @@ void tl_s3_upload_metrics(void); /* registers them, once */
 struct tl_s3_generation {
 	struct tl_s3_generation *next;	 /* in the uploader's queue */
 	struct tl_s3_generation *orphan; /* next of those whose partition went away */
+	int topic;
 	int32_t partition;
 	int64_t first, end; /* [first, end); end moves while it collects */
 	bool decided;	    /* `end` is stored: the same objects whatever happens */
@@ -169,12 +174,17 @@ struct tl_s3_generation {
 	struct tl_error error;
 };
 
+/* What the names of each topic's objects begin with. */
+struct tl_s3_sources {
+	char logs[TL_S3_SOURCE_MAX], dead_letters[TL_S3_SOURCE_MAX];
+};
+
 struct tl_s3_uploader;
 
-/* Starts `threads`; `spool` and `source` (borrowed) must be set by the first submit. Errors:
+/* Starts `threads`; `spool` and `sources` (borrowed) must be set by the first submit. Errors:
  * -ENOMEM, -EAGAIN; as tl_s3_client_init. */
 int tl_s3_uploader_new(const struct tl_s3_settings *settings, const struct tl_s3_spool *spool,
-		       const char *source, struct tl_s3_uploader **ret_uploader,
+		       const struct tl_s3_sources *sources, struct tl_s3_uploader **ret_uploader,
 		       struct tl_error *error);
 /* Cancels what is under way and waits for the threads. */
 void tl_s3_uploader_free(struct tl_s3_uploader *uploader);
@@ -198,14 +208,16 @@ struct tl_s3_part {
 struct tl_s3 {
 	struct tl_sink sink;
 	const struct tl_s3_settings *settings;
-	char source[TL_S3_SOURCE_MAX];
+	struct tl_s3_sources sources;
 	char place[512]; /* "s3://bucket/prefix", for notes and messages */
 	struct tl_s3_spool spool;
 	struct tl_s3_uploader *uploader;
 	struct tl_s3_part *parts;
 	size_t n_parts, cap_parts;
 	struct tl_s3_generation *orphans; /* of partitions that went away while uploading */
-	struct tl_error stopped;	  /* of the last partition that was stopped */
+	struct tl_arena arena;		  /* of one dead letter */
+	struct tl_buf dead_letter;
+	struct tl_error stopped; /* of the last partition that was stopped */
 	uint64_t drain_since_ns;
 };
 

@@ -18,17 +18,17 @@ static bool is_plain(char c)
 	return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.' || c == '~';
 }
 
-int tl_s3_source(const char *source, char out[TL_S3_SOURCE_MAX])
+int tl_s3_source(const char *source, const char *topic, char out[TL_S3_SOURCE_MAX])
 {
 	const char *cluster = strncmp(source, "kafka:", 6) == 0 ? source + 6 : NULL;
 	const char *prefix = cluster ? strchr(cluster, ':') : NULL;
 	int n;
 
 	if (prefix)
-		n = snprintf(out, TL_S3_SOURCE_MAX, "%slogs_%.*s", prefix + 1,
+		n = snprintf(out, TL_S3_SOURCE_MAX, "%s%s_%.*s", prefix + 1, topic,
 			     (int)(prefix - cluster), cluster);
 	else
-		n = snprintf(out, TL_S3_SOURCE_MAX, "%s", source);
+		n = snprintf(out, TL_S3_SOURCE_MAX, "%s_%s", topic, source);
 	if (n >= TL_S3_SOURCE_MAX)
 		return -ENAMETOOLONG;
 	for (char *p = out; *p; p++)
@@ -45,10 +45,11 @@ int tl_s3_key(const struct tl_s3_name *name, char out[TL_S3_KEY_MAX + 1])
 
 	tl_date_format(name->hour * HOUR_NS, '-', date);
 	n = snprintf(out, TL_S3_KEY_MAX + 1,
-		     "%s%slogs/dt=%s/hour=%02" PRIu32 "/%s_%05" PRId32 "_%020" PRId64 "-%020" PRId64
+		     "%s%s%s/dt=%s/hour=%02" PRIu32 "/%s_%05" PRId32 "_%020" PRId64 "-%020" PRId64
 		     "%s",
-		     name->prefix, parquet ? "parquet/" : "", date, name->hour % 24, name->source,
-		     name->partition, name->first, name->end, parquet ? ".parquet" : ".json.zst");
+		     name->prefix, parquet ? "parquet/" : "", name->root, date, name->hour % 24,
+		     name->source, name->partition, name->first, name->end,
+		     parquet ? ".parquet" : ".json.zst");
 	return n > TL_S3_KEY_MAX ? -ENAMETOOLONG : 0;
 }
 

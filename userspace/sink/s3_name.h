@@ -12,13 +12,14 @@ enum tl_s3_format { TL_S3_NDJSON = 1, TL_S3_PARQUET = 2, TL_S3_BOTH = 3 }; /* bi
 #define TL_S3_SOURCE_MAX 320
 #define TL_S3_KEY_MAX 1024 /* what S3 allows */
 
-/* Turns what the runner calls the source ("kafka:<cluster>:<topic prefix>", "log:<id>") into the
- * first part of every object's name: "<topic prefix>logs_<cluster>", "log_<id>", with only
- * characters that need no escaping. Errors: -ENAMETOOLONG. */
-int tl_s3_source(const char *source, char out[TL_S3_SOURCE_MAX]);
+/* Turns what the runner calls the source ("kafka:<cluster>:<topic prefix>", "log:<id>") and a topic
+ * ("logs") into the first part of every object's name: "<topic prefix><topic>_<cluster>",
+ * "<topic>_log_<id>", with only characters that need no escaping. Errors: -ENAMETOOLONG. */
+int tl_s3_source(const char *source, const char *topic, char out[TL_S3_SOURCE_MAX]);
 
 struct tl_s3_name {
 	const char *prefix; /* "" or what the user gave */
+	const char *root;   /* "logs" or "dead_letters" */
 	const char *source; /* of tl_s3_source */
 	int32_t partition;
 	int64_t first, end;	  /* [first, end) of the generation */
@@ -26,10 +27,10 @@ struct tl_s3_name {
 	enum tl_s3_format format; /* one of them */
 };
 
-/* Writes "<prefix>logs/dt=2026-11-23/hour=01/<source>_<partition>_<first>-<end>.json.zst", for
+/* Writes "<prefix><root>/dt=2026-11-23/hour=01/<source>_<partition>_<first>-<end>.json.zst", for
  * Parquet
- * "<prefix>parquet/logs/....parquet": each format has its own root, because a table reads all that
- * is below one. Errors: -ENAMETOOLONG. */
+ * "<prefix>parquet/<root>/....parquet": each format has its own root, because a table reads all
+ * that is below one. Errors: -ENAMETOOLONG. */
 int tl_s3_key(const struct tl_s3_name *name, char out[TL_S3_KEY_MAX + 1]);
 
 /* Appends `text` percent-encoded for a URL's path (slashes stay) or query. Errors: -ENOBUFS. */

@@ -172,6 +172,8 @@ void tl_s3_parts_done(struct tl_s3 *s3)
 		s3->orphans = next;
 	}
 	free(s3->parts);
+	tl_arena_done(&s3->arena);
+	tl_buf_done(&s3->dead_letter);
 }
 
 /* --- taking records in --- */
@@ -183,6 +185,7 @@ static struct tl_s3_generation *begin(const struct tl_s3_part *part, int64_t off
 
 	if (!g)
 		return NULL;
+	g->topic = part->topic;
 	g->partition = part->partition;
 	g->first = part->closing	 ? part->closing->end
 		   : part->position >= 0 ? part->position
@@ -323,14 +326,22 @@ int tl_s3_write(struct tl_sink *sink, const struct tl_message *messages, size_t 
 
 	(void)stop;
 	for (size_t i = 0; i < n; i++) {
-		const struct tl_message *m = &messages[i];
+		struct tl_message own = messages[i], *m = &own;
 		uint32_t hour = UINT32_MAX;
-		int r;
+		int r = 0;
 
 		if (!part || part->partition != m->partition || part->topic != m->topic)
 			part = part_of(s3, m->topic, m->partition);
 		if (!part || part->stopped || m->offset < part->next)
 			continue;
+		if (m->topic == TL_TOPIC_DLQ) {
+			tl_arena_reset(&s3->arena);
+			tl_buf_clear(&s3->dead_letter);
+			r = tl_s3_dead_letter(m, &s3->arena, &s3->dead_letter);
+			m->value = tl_buf_span(&s3->dead_letter);
+		}
+		if (r < 0)
+			return tl_error_set(error, -ENOMEM, "out of memory");
 		if (tl_s3_hour(m->value, &hour) < 0)
 			bury(result, i);
 		r = take(s3, part, m, hour, error);
@@ -490,13 +501,13 @@ static enum tl_advance state(const struct tl_s3 *s3)
 	return empty ? TL_ADVANCE_EMPTY : TL_ADVANCE_READY;
 }
 
-/* Nothing is left that could go on, or the end has come: tells what stopped a partition. */
+/* No records can go on, or the end has come: tells what stopped a partition. */
 static int tell_stopped(const struct tl_s3 *s3, bool drained, struct tl_error *error)
 {
-	bool all = s3->n_parts > 0;
+	bool all = true;
 
 	for (size_t i = 0; i < s3->n_parts; i++)
-		all = all && s3->parts[i].stopped;
+		all = all && (s3->parts[i].stopped || s3->parts[i].topic != TL_TOPIC_LOGS);
 	if (!s3->stopped.code || (!all && !drained))
 		return 0;
 	*error = s3->stopped;

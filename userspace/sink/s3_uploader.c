@@ -20,7 +20,7 @@ struct worker {
 struct tl_s3_uploader {
 	const struct tl_s3_settings *settings;
 	const struct tl_s3_spool *spool; /* only to make files */
-	const char *source;
+	const struct tl_s3_sources *sources;
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
 	struct tl_s3_generation *queue;
@@ -35,8 +35,11 @@ struct tl_s3_uploader {
 static int upload(struct worker *w, const struct tl_s3_generation *g, const struct tl_s3_file *file,
 		  enum tl_s3_format format, int fd, uint64_t size, struct tl_error *error)
 {
+	bool dead = g->topic == TL_TOPIC_DLQ;
+	const struct tl_s3_sources *sources = w->uploader->sources;
 	struct tl_s3_name name = {.prefix = w->uploader->settings->prefix,
-				  .source = w->uploader->source,
+				  .root = dead ? "dead_letters" : "logs",
+				  .source = dead ? sources->dead_letters : sources->logs,
 				  .partition = g->partition,
 				  .first = g->first,
 				  .end = g->end,
@@ -150,7 +153,7 @@ static int start(struct tl_s3_uploader *u, struct tl_error *error)
 }
 
 int tl_s3_uploader_new(const struct tl_s3_settings *settings, const struct tl_s3_spool *spool,
-		       const char *source, struct tl_s3_uploader **ret_uploader,
+		       const struct tl_s3_sources *sources, struct tl_s3_uploader **ret_uploader,
 		       struct tl_error *error)
 {
 	struct tl_s3_uploader *u = calloc(1, sizeof(*u));
@@ -161,7 +164,7 @@ int tl_s3_uploader_new(const struct tl_s3_settings *settings, const struct tl_s3
 	tl_s3_upload_metrics();
 	u->settings = settings;
 	u->spool = spool;
-	u->source = source;
+	u->sources = sources;
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_cond_init(&u->work, NULL);
 	pthread_cond_init(&u->done, NULL);
