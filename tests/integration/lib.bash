@@ -18,6 +18,7 @@ cleanup() {
 	[ "$(type -t test_cleanup)" != function ] || test_cleanup
 	[ ! -d "$work/apps" ] || "$servers/apps/apps.sh" stop --dir "$work/apps"
 	[ ! -d "$work/kafka" ] || "$servers/kafka.sh" stop --dir "$work/kafka"
+	[ ! -d "$work/s3" ] || "$servers/s3.sh" stop --dir "$work/s3"
 	[ ! -d "$work/search" ] || "$servers/opensearch.sh" stop --dir "$work/search"
 	if [ $status != 0 ]; then
 		for log in "$work"/*.log; do [ -s "$log" ] && { echo "-- $log"; tail -15 "$log"; }; done
@@ -65,6 +66,12 @@ start_search() {
 	"$servers/opensearch.sh" start --dir "$work/search" --owner $$ "$@"
 	. "$work/search/env"
 	search=$OPENSEARCH_URL
+}
+
+start_s3() {
+	"$servers/s3.sh" start --dir "$work/s3" --owner $$ "$@"
+	. "$work/s3/env"
+	export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY
 }
 
 # documents INDEX: number of documents, 0 while there is no index.

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch]`; the first two without a
-# name.
+# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch] [python]`; the first two
+# without a name.
 #
 # An item is complete or absent: it is made in a temporary folder and renamed at the end. One lock, held for the
 # whole run, keeps parallel callers from fetching twice; the second one finds everything there. Prints one
@@ -11,6 +11,8 @@
 kafka_version=4.3.1
 opensearch_version=2.19.1.0
 elasticsearch_version=8.19.21
+# Readers of what sinks write: DuckDB (NDJSON, Parquet, S3), sqlglot (Athena's SQL).
+python_packages="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 sqlglot==30.30.0"
 
 # maven_libs DIR GROUP:ARTIFACT:VERSION...: the jars of these artifacts and all they need, into DIR/lib.
 maven_libs() {
@@ -53,16 +55,21 @@ item_elasticsearch() {
 		mv "$1/elasticsearch-$elasticsearch_version"*/* "$1/" && chmod -R a+rX "$1" && chmod a+x "$1"/bin/* && rm -rf "$zip"
 }
 
+item_python() {
+	# shellcheck disable=SC2086
+	python3 -m pip install -q --no-cache-dir --disable-pip-version-check --target "$1" $python_packages >"$1/pip.log" 2>&1
+}
+
 # fetch NAME VERSION: makes $cache/NAME-VERSION by item_NAME unless it is there; prints its path.
 fetch() {
 	local dir=$cache/$1-$2 tmp began=$SECONDS
 	if [ -d "$dir" ]; then
 		srv_say "$1 $2: cached"
 	else
-		srv_need mvn
+		[ "$1" = python ] || srv_need mvn
 		tmp=$(mktemp -d "$cache/.tmp-$1.XXXXXX")
-		srv_say "$1 $2: fetching from the Maven registry ..."
-		"item_$1" "$tmp" || srv_die "$1 $2: not fetched; is the Maven registry reachable? see $tmp/mvn.log"
+		srv_say "$1 $2: fetching from its registry ..."
+		"item_$1" "$tmp" || srv_die "$1 $2: not fetched; is the registry reachable? see the log in $tmp"
 		mv -T "$tmp" "$dir"
 		srv_say "$1 $2: fetched in $((SECONDS - began)) s, $(du -sm "$dir" | cut -f1) MB"
 	fi
@@ -74,12 +81,13 @@ mkdir -p "$cache"
 exec 9>"$cache/.lock"
 flock -n 9 || { srv_say "waiting for another fetch to end"; flock 9; }
 
-[ $# -gt 0 ] || set -- kafka opensearch
+[ $# -gt 0 ] || set -- kafka opensearch python
 for item in "$@"; do
 	case $item in
 	kafka) fetch kafka "$kafka_version" ;;
 	opensearch) fetch opensearch "$opensearch_version" ;;
 	elasticsearch) fetch elasticsearch "$elasticsearch_version" ;;
-	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch]" ;;
+	python) fetch python "$(printf '%s' "$python_packages" | sha256sum | cut -c1-12)" ;;
+	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch] [python]" ;;
 	esac
 done

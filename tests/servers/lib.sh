@@ -177,3 +177,20 @@ srv_java_classes() {
 	fi
 	printf '%s\n' "$out"
 }
+
+# srv_new_go MINIMUM TOOLCHAIN: prints a go of at least MINIMUM: the one of the system, else TOOLCHAIN, which the system's go
+# fetches as a module.
+srv_new_go() {
+	local go found
+	for go in "${TAPLINE_GO:-}" "$(command -v go || true)" /usr/local/go/bin/go; do
+		[ -n "$go" ] && found=$("$go" env GOVERSION 2>/dev/null) || continue
+		[ "$(printf '%s\n' "$1" "${found#go}" | sort -V | head -n 1)" != "$1" ] || { printf '%s\n' "$go"; return 0; }
+	done
+	srv_need go
+	go=$(cd "${TMPDIR:-/tmp}" && go mod download -json "golang.org/toolchain@v0.0.1-go$2.linux-$(go env GOARCH)" |
+		sed -n 's/^\t"Dir": "\(.*\)",*/\1/p')
+	[ -n "$go" ] || return 1
+	chmod -R u+w "$go"
+	chmod +x "$go/bin/go" "$go"/pkg/tool/*/*
+	printf '%s\n' "$go/bin/go"
+}

@@ -52,6 +52,16 @@ struct tl_partition {
 	int64_t offset; /* next to be read */
 };
 
+#define TL_NOTE_MAX 1024
+
+/* A stored position and what its owner wants to know on coming back. */
+struct tl_mark {
+	int topic;
+	int32_t partition;
+	int64_t offset;		/* next to be read; -1 nothing is stored */
+	char note[TL_NOTE_MAX]; /* text without NUL; "" none */
+};
+
 /* Told within tl_bus_poll. */
 struct tl_bus_listener {
 	/* These partitions are ours from now on. The listener may set each offset (>= 0) to begin
@@ -94,6 +104,22 @@ struct tl_bus_ops {
 	/* Drops the outputs and rewinds the inputs to the last commit. */
 	int (*abort)(struct tl_bus *bus, struct tl_error *error);
 
+	/* For consumers that hold messages over many polls and store positions by `mark` alone:
+	 * what was polled so far is theirs, it is forgotten here and a rewind does not give it
+	 * again. Stored positions stay. */
+	void (*take)(struct tl_bus *bus);
+
+	/* Stores a position of one of our partitions together with its note, in one step; outputs
+	 * so far are made durable before. Never waits for long. Errors: -EAGAIN unknown or not
+	 * stored (the broker is away, a rebalance is under way): poll, and try again if the
+	 * partition is still ours; -ENAMETOOLONG the broker refuses a note of this size; others
+	 * (-ESTALE a successor took over) are final. */
+	int (*mark)(struct tl_bus *bus, const struct tl_mark *mark, struct tl_error *error);
+
+	/* Reads back what is stored for `mark`'s topic and partition. May be called by the
+	 * listener's `assigned`. Errors: as commit. */
+	int (*marked)(struct tl_bus *bus, struct tl_mark *mark, struct tl_error *error);
+
 	/* Back-pressure: stops and goes on fetching without leaving the group. */
 	int (*pause)(struct tl_bus *bus, bool on);
 
@@ -135,6 +161,8 @@ struct tl_bus_options {
 				 transactional.id */
 	bool transactional;   /* outputs and offsets in one transaction */
 	bool accept_gap;
+	uint64_t memory_bytes; /* fetched ahead and kept for a rewind, each; 0: 64 MiB and 256 MiB
+				*/
 };
 
 /* Connects (waits for the broker up to 30 s with a message each 5 s), makes missing topics. Errors:

@@ -170,6 +170,11 @@ static int fetch(struct tl_bus_kafka *b, unsigned timeout_ms, struct tl_error *e
 	return r < 0 ? tl_error_set(error, r, "out of memory") : 1;
 }
 
+static size_t kept_max(const struct tl_bus_kafka *b)
+{
+	return b->options.memory_bytes ? b->options.memory_bytes : TL_KEPT_BYTES;
+}
+
 static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t max,
 		      unsigned timeout_ms, struct tl_error *error)
 {
@@ -181,7 +186,7 @@ static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t ma
 		struct tl_kafka_part *part;
 
 		if (b->given == b->n_kept) {
-			bool full = b->n_kept >= TL_KEPT_MESSAGES || b->kept_bytes >= TL_KEPT_BYTES;
+			bool full = b->n_kept >= TL_KEPT_MESSAGES || b->kept_bytes >= kept_max(b);
 			int r = full ? 0 : fetch(b, n ? 0 : timeout_ms, error);
 
 			if (b->failed.code) {
@@ -296,6 +301,9 @@ static const struct tl_bus_ops kafka_ops = {
 	.produce = tl_kafka_produce,
 	.commit = tl_kafka_commit,
 	.abort = tl_kafka_abort,
+	.take = tl_kafka_take,
+	.mark = tl_kafka_mark,
+	.marked = tl_kafka_marked,
 	.pause = kafka_pause,
 	.read_all = tl_kafka_read_all,
 	.lag = kafka_lag,
@@ -312,16 +320,20 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 		{"group.id", b->options.group},
 		{"auto.offset.reset", b->options.accept_gap ? "earliest" : "error"},
 		{NULL, NULL}};
-	static const struct tl_kafka_property defaults[] = {
+	char prefetch[24] = "65536";
+	const struct tl_kafka_property defaults[] = {
 		{"partition.assignment.strategy", "cooperative-sticky"},
 		{"session.timeout.ms", "30000"},
-		{"queued.max.messages.kbytes", "65536"},
+		{"queued.max.messages.kbytes", prefetch},
 		{"fetch.wait.max.ms", "100"},
 		{"fetch.error.backoff.ms", "50"},
 		{NULL, NULL}};
 	rd_kafka_conf_t *conf;
-	int r = tl_kafka_conf_new(b->options.kafka, defaults, fixed, &b->watch, &conf, error);
+	int r;
 
+	if (b->options.memory_bytes)
+		snprintf(prefetch, sizeof(prefetch), "%" PRIu64, b->options.memory_bytes / 1024);
+	r = tl_kafka_conf_new(b->options.kafka, defaults, fixed, &b->watch, &conf, error);
 	if (r < 0)
 		return r;
 	if (b->options.instance)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the Kafka bus: kafka.c (open, ops, poll), kafka_group.c (who owns which partition,
- * inputs kept for a rewind), kafka_txn.c (outputs, commit, recovery), kafka_read.c (changelogs).
+ * inputs kept for a rewind), kafka_txn.c (outputs, commit, recovery), kafka_mark.c (positions with
+ * notes), kafka_read.c (changelogs).
  * One thread. */
 #ifndef TL_BUS_KAFKA_INTERNAL_H
 #define TL_BUS_KAFKA_INTERNAL_H
@@ -16,7 +17,8 @@ struct tl_kafka_part {
 	int topic;
 	int32_t partition;
 	int64_t next;	   /* after the newest message handed out; -1 none yet */
-	int64_t committed; /* what the group knows; -1 nothing */
+	int64_t committed; /* what the group knows, or what was taken: where a rewind goes; -1
+			      nothing */
 };
 
 struct tl_bus_kafka {
@@ -70,6 +72,13 @@ int tl_kafka_open_producer(struct tl_bus_kafka *b, struct tl_error *error);
 int tl_kafka_produce(struct tl_bus *bus, const struct tl_message *message, struct tl_error *error);
 int tl_kafka_commit(struct tl_bus *bus, struct tl_error *error);
 int tl_kafka_abort(struct tl_bus *bus, struct tl_error *error);
+/* Waits until dead letters are acknowledged (without transactions). Errors: of one of them. */
+int tl_kafka_flush_outputs(struct tl_bus_kafka *b, struct tl_error *error);
+
+/* kafka_mark.c */
+void tl_kafka_take(struct tl_bus *bus);
+int tl_kafka_mark(struct tl_bus *bus, const struct tl_mark *mark, struct tl_error *error);
+int tl_kafka_marked(struct tl_bus *bus, struct tl_mark *mark, struct tl_error *error);
 
 /* kafka_read.c */
 int tl_kafka_read_all(struct tl_bus *bus, int topic, int32_t partition,

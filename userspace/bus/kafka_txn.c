@@ -336,7 +336,7 @@ static int commit_transaction(struct tl_bus_kafka *b, struct tl_error *error)
 	return r;
 }
 
-static int flush_dead_letters(struct tl_bus_kafka *b, struct tl_error *error)
+int tl_kafka_flush_outputs(struct tl_bus_kafka *b, struct tl_error *error)
 {
 	static struct tl_msg_gate gate;
 	rd_kafka_resp_err_t err;
@@ -407,7 +407,7 @@ int tl_kafka_commit(struct tl_bus *bus, struct tl_error *error)
 	if (b->transactional) {
 		r = commit_transaction(b, error);
 	} else {
-		r = flush_dead_letters(b, error);
+		r = tl_kafka_flush_outputs(b, error);
 		r = r < 0 ? r : commit_offsets(b, error);
 	}
 	if (r < 0)

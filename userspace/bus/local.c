@@ -2,13 +2,17 @@
 /* The local bus: the agent's own log read by a stage in another process of the same host. There is
  * one partition, offsets are log positions, and nothing is produced: the embedded mode hands
  * outputs to its sink. A rewind reopens the reader where the last commit was. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "userspace/base/clock.h"
+#include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/bus/entry_message.h"
 
 #define BATCH_BYTES (64u * 1024u * 1024u) /* copied for one poll */
+#define NOTE_PATH_MAX 4300
 
 struct tl_bus_local {
 	struct tl_bus bus;
@@ -188,6 +192,64 @@ static int local_abort(struct tl_bus *bus, struct tl_error *error)
 	return b->moved ? reopen(b, b->committed, error) : 0;
 }
 
+static void local_take(struct tl_bus *bus)
+{
+	local(bus)->committed = local(bus)->position;
+	local(bus)->moved = false;
+}
+
+static void note_path(const struct tl_bus_local *b, char out[NOTE_PATH_MAX])
+{
+	snprintf(out, NOTE_PATH_MAX, "%s/consumers/%s.note", b->dir, b->name);
+}
+
+/* The file with position and note is the truth; the consumer's own position, which frees the log,
+ * follows it. A log that was made anew may give the same positions again, so its id is kept too. */
+static int local_mark(struct tl_bus *bus, const struct tl_mark *mark, struct tl_error *error)
+{
+	struct tl_bus_local *b = local(bus);
+	char path[NOTE_PATH_MAX], text[TL_NOTE_MAX + 64];
+	int r;
+
+	note_path(b, path);
+	snprintf(text, sizeof(text), "%016" PRIx64 " %" PRId64 " %s", tl_log_reader_id(b->reader),
+		 mark->offset, mark->note);
+	r = tl_file_replace(path, tl_span_str(text), true, error);
+	r = r < 0 ? r : tl_log_reader_commit(b->reader, (uint64_t)mark->offset);
+	return r < 0 && !(error && error->code)
+		       ? tl_error_set(error, r,
+				      "the position in the local log in %s cannot be stored: %s",
+				      b->dir, strerror(-r))
+		       : r;
+}
+
+static int local_marked(struct tl_bus *bus, struct tl_mark *mark, struct tl_error *error)
+{
+	struct tl_bus_local *b = local(bus);
+	_cleanup_(tl_buf_done) struct tl_buf text = {0};
+	char path[NOTE_PATH_MAX];
+	uint64_t id;
+	int64_t offset;
+	int r, at = 0;
+
+	mark->offset = -1;
+	mark->note[0] = '\0';
+	note_path(b, path);
+	r = tl_file_read(path, TL_NOTE_MAX + 64, &text, error);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 || tl_buf_putc(&text, '\0') < 0)
+		return r < 0 ? r : tl_error_set(error, -ENOMEM, "out of memory");
+	if (sscanf(text.data, "%16" SCNx64 " %" SCNd64 " %n", &id, &offset, &at) < 2 || !at)
+		return tl_error_set(error, -EBADMSG,
+				    "%s is not what we write; remove it to begin anew", path);
+	if (id != tl_log_reader_id(b->reader))
+		return 0;
+	mark->offset = offset;
+	snprintf(mark->note, sizeof(mark->note), "%s", text.data + at);
+	return 0;
+}
+
 static int local_pause(struct tl_bus *bus, bool on)
 {
 	local(bus)->paused = on;
@@ -233,6 +295,9 @@ static const struct tl_bus_ops local_ops = {
 	.produce = local_produce,
 	.commit = local_commit,
 	.abort = local_abort,
+	.take = local_take,
+	.mark = local_mark,
+	.marked = local_marked,
 	.pause = local_pause,
 	.read_all = local_read_all,
 	.lag = local_lag,

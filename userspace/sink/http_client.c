@@ -51,7 +51,10 @@ static int set_common(struct tl_http *http, CURL *easy, const struct tl_http_set
 	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "tapline");
 	if (settings->user && !http->authorization) {
-		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+		if (settings->sigv4)
+			curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, settings->sigv4);
+		else
+			curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 		curl_easy_setopt(easy, CURLOPT_USERNAME, settings->user);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD,
 				 settings->password ? settings->password : "");
@@ -164,6 +167,12 @@ static void add_header(struct connection *c, const char *line)
 		c->headers = list;
 }
 
+/* A POST of nothing still says so: some servers want a Content-Length. */
+static bool has_body(const struct tl_http_request *request)
+{
+	return request->body.len || strcmp(request->method, "POST") == 0;
+}
+
 static int set_request(struct tl_http *http, struct connection *c,
 		       const struct tl_http_request *request)
 {
@@ -180,13 +189,17 @@ static int set_request(struct tl_http *http, struct connection *c,
 	add_header(c, http->authorization);
 	for (char **header = http->headers; *header; header++)
 		add_header(c, *header);
+	for (const char *const *line = request->headers; line && *line; line++)
+		add_header(c, *line);
 	curl_easy_setopt(c->easy, CURLOPT_URL, url);
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
-	if (request->body.len) {
-		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, request->body.data);
+	curl_easy_setopt(c->easy, CURLOPT_NOBODY, strcmp(request->method, "HEAD") == 0 ? 1L : 0L);
+	if (has_body(request)) {
+		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS,
+				 request->body.len ? request->body.data : "");
 		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE,
 				 (curl_off_t)request->body.len);
-	} else {
+	} else if (strcmp(request->method, "HEAD") != 0) {
 		curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L);
 	}
 	curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, request->method);
@@ -205,6 +218,8 @@ int tl_http_start(struct tl_http *http, struct tl_http_request *request)
 	request->status = 0;
 	request->retry_after_ns = 0;
 	request->why[0] = '\0';
+	for (size_t i = 0; i < request->n_fields; i++)
+		request->fields[i].value[0] = '\0';
 	request->answer.max = http->answer_max;
 	tl_buf_clear(&request->answer);
 	c->error[0] = '\0';
@@ -219,6 +234,17 @@ int tl_http_start(struct tl_http *http, struct tl_http_request *request)
 	return 0;
 }
 
+static void read_fields(CURL *easy, struct tl_http_request *request)
+{
+	for (size_t i = 0; i < request->n_fields; i++) {
+		struct tl_http_field *field = &request->fields[i];
+		struct curl_header *found;
+
+		if (curl_easy_header(easy, field->name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK)
+			snprintf(field->value, sizeof(field->value), "%s", found->value);
+	}
+}
+
 static struct tl_http_request *finish(struct tl_http *http, struct connection *c, CURLcode result)
 {
 	struct tl_http_request *request = c->request;
@@ -229,6 +255,7 @@ static struct tl_http_request *finish(struct tl_http *http, struct connection *c
 		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
 		curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &after);
 		request->status = (int)status;
+		read_fields(c->easy, request);
 		request->retry_after_ns = after > 0 ? (uint64_t)after * TL_SEC : 0;
 	} else {
 		snprintf(request->why, sizeof(request->why), "%s",

@@ -14,6 +14,9 @@ struct tl_http_settings {
 			    returns */
 	const char *user, *password; /* basic authentication, or NULL */
 	const char *api_key;	     /* "Authorization: ApiKey ...", or NULL */
+	/* "aws:amz:REGION:s3" or NULL: requests are signed (AWS Signature Version 4) with `user` as
+	 * access key and `password` as secret. The caller adds the headers `x-amz-...`. */
+	const char *sigv4;
 	const char *ca, *cert, *key; /* PEM files; NULL the system's roots, no client certificate */
 	const char *const *headers;  /* "NAME: VALUE" of every request, ends with NULL; or NULL */
 	uint64_t timeout_ns;	     /* of one request, from its start to its end */
@@ -23,12 +26,21 @@ struct tl_http_settings {
 
 #define TL_HTTP_ANSWER_MAX ((size_t)256 << 20)
 
+/* A header of the answer that the caller wants to see. */
+struct tl_http_field {
+	const char *name; /* any case */
+	char value[256];  /* "" the answer has none; cut at the size */
+};
+
 struct tl_http_request {
-	const char *method;  /* "GET", "PUT", "POST" */
+	const char *method;  /* "GET", "PUT", "POST", "HEAD", "DELETE" */
 	const char *path;    /* what follows the URL: "/_bulk" */
 	struct tl_span body; /* borrowed until the request is done */
 	const char *content_type;
-	bool gzip; /* the body is packed */
+	bool gzip;		      /* the body is packed */
+	const char *const *headers;   /* more lines "name: value", ends with NULL; or NULL */
+	struct tl_http_field *fields; /* filled from the answer; the caller's */
+	size_t n_fields;
 	void *tag; /* the caller's */
 
 	int status;		 /* 0: there was no answer, see `why` */

@@ -20,6 +20,7 @@
 
 #define ROWS_MAX 64
 #define SINKS_MAX 16
+#define COLLECT_BYTES (16u << 20)
 #define FIELD(member) offsetof(struct tl_sink_common, member)
 
 struct tl_sink_common {
@@ -231,7 +232,9 @@ static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct t
 		.linger_ms = (unsigned)(s->linger_ns / TL_MS),
 		.stop = &stop,
 	};
-	int r = sink->ops->commit ? cluster_id(&s->kafka, source, sizeof(source), error) : 0;
+	int r = sink->ops->commit || sink->ops->advance
+			? cluster_id(&s->kafka, source, sizeof(source), error)
+			: 0;
 
 	return r < 0 ? r : tl_sink_run(&options, error);
 }
@@ -243,7 +246,9 @@ static int run_kafka(const struct tl_sink_ops *ops, const struct tl_sink_common 
 	struct tl_bus_options options = {.kafka = &s->kafka,
 					 .group = s->group,
 					 .instance = s->instance,
-					 .accept_gap = s->accept_gap};
+					 .accept_gap = s->accept_gap,
+					 /* A sink that collects keeps nothing in the bus. */
+					 .memory_bytes = ops->advance ? COLLECT_BYTES : 0};
 	struct tl_bus *bus = NULL;
 	int r;
 

@@ -7,6 +7,8 @@
  * between, or a rebalance) is skipped by offset. Any other sink is idempotent by id: what the bus
  * gives again is written again and found to be there.
  *
+ * A sink that collects (sink.h) has a loop of its own: runner_collect.c.
+ *
  * Nothing is held back while there is little traffic: a poll that does not fill a batch is written
  * at once, and only the next poll waits until `linger_ms` have passed, so that a trickle costs at
  * most so many requests a second. */
@@ -63,6 +65,17 @@ static int add_part(struct tl_runner *runner, const struct tl_partition *partiti
 	return 0;
 }
 
+/* Returns where reading begins, -1 the bus decides, or an error. */
+static int64_t begin_collecting(struct tl_runner *runner, const struct tl_partition *partition)
+{
+	struct tl_mark mark = {.topic = partition->topic, .partition = partition->partition};
+	int r = runner->bus->ops->marked(runner->bus, &mark, &runner->failed);
+
+	if (r == 0)
+		r = runner->sink->ops->assigned(runner->sink, &mark, &runner->failed);
+	return r < 0 ? -1 : mark.offset;
+}
+
 static void on_assigned(void *arg, struct tl_partition *partitions, size_t n)
 {
 	struct tl_runner *runner = arg;
@@ -74,6 +87,8 @@ static void on_assigned(void *arg, struct tl_partition *partitions, size_t n)
 		if (runner->transactional &&
 		    runner->sink->ops->positions(runner->sink, &own, 1, &runner->failed) < 0)
 			return;
+		if (runner->sink->ops->advance)
+			own.offset = begin_collecting(runner, &own);
 		if (own.offset >= 0)
 			partitions[i].offset = own.offset;
 		if (add_part(runner, &own) < 0)
@@ -89,12 +104,15 @@ static void on_revoked(void *arg, const struct tl_partition *partitions, size_t 
 		struct tl_partition *part =
 			tl_runner_part(runner, partitions[i].topic, partitions[i].partition);
 
+		if (runner->sink->ops->revoked)
+			runner->sink->ops->revoked(runner->sink, partitions[i].topic,
+						   partitions[i].partition);
 		if (part)
 			*part = runner->parts[--runner->n_parts];
 	}
 }
 
-static void drop_batch(struct tl_runner *runner)
+void tl_runner_drop(struct tl_runner *runner)
 {
 	if (runner->sink->ops->rollback)
 		runner->sink->ops->rollback(runner->sink);
@@ -169,7 +187,7 @@ static int do_batch(struct tl_runner *runner, struct tl_error *error)
 	if (r == 0 && runner->transactional)
 		r = commit_sink(runner, error);
 	if (r < 0) {
-		drop_batch(runner);
+		tl_runner_drop(runner);
 		return r;
 	}
 	r = runner->bus->ops->commit(runner->bus, error);
@@ -192,7 +210,7 @@ static void pace(const struct tl_runner *runner, uint64_t last_ns)
 	nanosleep(&ts, NULL);
 }
 
-static void note_lag(struct tl_runner *runner, uint64_t *last_ns)
+void tl_runner_note_lag(struct tl_runner *runner, uint64_t *last_ns)
 {
 	uint64_t now = tl_mono_ns();
 	int64_t n;
@@ -205,13 +223,12 @@ static void note_lag(struct tl_runner *runner, uint64_t *last_ns)
 		tl_metric_set(&lag, (uint64_t)n);
 }
 
-/* Returns 0 to go on, 1 the end, or a final error. */
-static int on_poll_error(struct tl_runner *runner, int r, const struct tl_error *error)
+int tl_runner_poll_error(struct tl_runner *runner, int r, const struct tl_error *error)
 {
 	switch (r) {
 	case -EAGAIN:
 		tl_metric_add(&skipped_again, 1);
-		drop_batch(runner);
+		tl_runner_drop(runner);
 		return 0;
 	case -ENODATA:
 		return 1;
@@ -235,14 +252,14 @@ static int round_trip(struct tl_runner *runner, struct tl_error *error)
 		return runner->failed.code;
 	}
 	if (r < 0)
-		return on_poll_error(runner, r, error);
+		return tl_runner_poll_error(runner, r, error);
 	runner->n_polled = (size_t)r;
 	if (r == 0)
 		return 0;
 	r = do_batch(runner, error);
 	if (r == -EINTR)
 		return 1;
-	return r == -EAGAIN ? on_poll_error(runner, r, error) : r;
+	return r == -EAGAIN ? tl_runner_poll_error(runner, r, error) : r;
 }
 
 /* Told to stop, a worker ends after its batch: others go on from there. The embedded mode has no
@@ -272,7 +289,7 @@ static int loop(struct tl_runner *runner, struct tl_error *error)
 
 		runner->n_polled = 0;
 		r = round_trip(runner, error);
-		note_lag(runner, &lag_ns);
+		tl_runner_note_lag(runner, &lag_ns);
 		if (r == 0 && runner->n_polled &&
 		    runner->n_polled < runner->options->batch_messages)
 			pace(runner, began);
@@ -294,7 +311,7 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	for (size_t i = 0; i < sink->n_topics; i++)
 		runner->takes[sink->topics[i]] = true;
 	runner->transactional = sink->commit != NULL;
-	if (runner->transactional && sink->source)
+	if ((runner->transactional || sink->advance) && sink->source)
 		sink->source(runner->sink, runner->options->source ? runner->options->source : "");
 	if (runner->options->pipeline)
 		r = tl_runner_pipeline(runner, error);
@@ -340,7 +357,8 @@ int tl_sink_run(const struct tl_sink_runner_options *options, struct tl_error *e
 	runner->sink = options->sink;
 	r = begin(runner, error ? error : &unseen);
 	if (r == 0)
-		r = loop(runner, error ? error : &unseen);
+		r = runner->sink->ops->advance ? tl_runner_collect(runner, error ? error : &unseen)
+					       : loop(runner, error ? error : &unseen);
 	done(runner);
 	return r;
 }

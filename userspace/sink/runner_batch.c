@@ -255,7 +255,10 @@ static int write_slice(struct tl_runner *runner, const struct tl_message *messag
 	tl_metric_add(&duplicates, result.duplicates);
 	tl_metric_add(&rejected, result.rejected);
 	tl_metric_add(&retries, result.retries);
-	return r < 0 ? r : bury(runner, messages, &result, error);
+	/* A collecting sink that takes no more has decided what came before. */
+	if (r < 0 && r != -EBUSY)
+		return r;
+	return result.n_dead ? (bury(runner, messages, &result, error) ?: r) : r;
 }
 
 int tl_runner_write(struct tl_runner *runner, struct tl_error *error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private to runner*.c: runner.c (the loop, positions, commits), runner_batch.c (what a poll
- * becomes for the sink). */
+ * becomes for the sink), runner_collect.c (the loop of sinks that hold messages over batches). */
 #ifndef TL_SINK_RUNNER_INTERNAL_H
 #define TL_SINK_RUNNER_INTERNAL_H
 
@@ -44,6 +44,16 @@ void tl_runner_show(struct tl_runner *runner);
 
 /* Makes the pipeline of the embedded mode. Errors: as tl_pipeline_new. */
 int tl_runner_pipeline(struct tl_runner *runner, struct tl_error *error);
+
+/* runner_collect.c: the loop of a sink that collects. Returns as tl_sink_run. */
+int tl_runner_collect(struct tl_runner *runner, struct tl_error *error);
+
+/* Forgets the batch. */
+void tl_runner_drop(struct tl_runner *runner);
+/* What an error of poll means. Returns 0 to go on, 1 the end, or a final error. */
+int tl_runner_poll_error(struct tl_runner *runner, int r, const struct tl_error *error);
+/* Sets the lag gauge, at most each 5 s. */
+void tl_runner_note_lag(struct tl_runner *runner, uint64_t *last_ns);
 
 /* NULL when the partition is not ours. */
 struct tl_partition *tl_runner_part(struct tl_runner *runner, int topic, int32_t partition);

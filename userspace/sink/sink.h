@@ -64,7 +64,29 @@ struct tl_sink_ops {
 	/* Drops what was written and not committed. NULL for sinks that are not transactional. */
 	void (*rollback)(struct tl_sink *sink);
 
+	/* Collecting sinks (`advance` is not NULL) hold messages over many batches and store
+	 * positions themselves, with notes (bus mark): `write` takes copies and decides only dead
+	 * letters; what it has already is left out by offset, and -EBUSY says that it takes no
+	 * more of this batch now: the bus gives the rest again. `source` is called as for
+	 * transactional ones. */
+
+	/* A partition is ours; `mark` is what is stored for it. Errors are final. */
+	int (*assigned)(struct tl_sink *sink, const struct tl_mark *mark, struct tl_error *error);
+	/* It is no longer ours: drops what was held, stores nothing. */
+	void (*revoked)(struct tl_sink *sink, int topic, int32_t partition);
+	/* Called between batches and while there are none: brings what is due to the target and
+	 * stores positions on `bus`. May wait up to `wait_ms` where it has something to wait for.
+	 * `drain`: everything is due. Returns enum tl_advance. Errors are final. */
+	int (*advance)(struct tl_sink *sink, struct tl_bus *bus, unsigned wait_ms, bool drain,
+		       struct tl_error *error);
+
 	void (*close)(struct tl_sink *sink);
+};
+
+enum tl_advance {
+	TL_ADVANCE_READY, /* takes more */
+	TL_ADVANCE_FULL,  /* takes no more for now: back-pressure */
+	TL_ADVANCE_EMPTY, /* takes more, and holds nothing that could still be brought away */
 };
 
 struct tl_sink {

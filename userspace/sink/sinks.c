@@ -4,10 +4,11 @@
 
 #include "userspace/sink/sink.h"
 
-extern const struct tl_sink_ops tl_sink_elasticsearch, tl_sink_file, tl_sink_otlp, tl_sink_store;
+extern const struct tl_sink_ops tl_sink_elasticsearch, tl_sink_file, tl_sink_otlp, tl_sink_s3,
+	tl_sink_store;
 
 const struct tl_sink_ops *const tl_sinks[] = {
-	&tl_sink_elasticsearch, &tl_sink_file, &tl_sink_otlp, &tl_sink_store, NULL,
+	&tl_sink_elasticsearch, &tl_sink_file, &tl_sink_otlp, &tl_sink_s3, &tl_sink_store, NULL,
 };
 
 const struct tl_sink_ops *tl_sink_find(const char *name)
