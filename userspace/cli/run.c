@@ -52,7 +52,13 @@ static const struct tl_option options[] = {
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(web),
 	 .metavar = "HOST:PORT",
-	 .help = "Serve a page that searches the records while it runs."},
+	 .help = "Serve the live page: lines as they come, search, requests, charts, health."},
+	{.name = "web-token-file",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(web_token_file),
+	 .metavar = "FILE",
+	 .help = "File with a token that the page then asks for; needed where --web can be reached "
+		 "from other hosts."},
 	{.name = "store",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(store),
@@ -305,7 +311,8 @@ static bool reap(struct tl_run *run)
 			run->agent_status = status;
 			run->failed = true;
 			tl_msg(TL_ERROR,
-			       "the agent ended unexpectedly (%s %d): what was captured is kept, and "
+			       "the agent ended unexpectedly (%s %d): what was captured is kept, "
+			       "and "
 			       "the run ends",
 			       WIFEXITED(status) ? "status" : "signal",
 			       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
