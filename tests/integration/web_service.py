@@ -5,9 +5,9 @@ hostile input may make of a line.
 """
 import http.client
 import http.server
+import os
 import sys
 import time
-import os
 
 NAME = os.path.basename(sys.argv[0]).removesuffix(".py")
 STOCK = int(sys.argv[2]) if len(sys.argv) > 2 else 0
@@ -53,6 +53,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/hostile":
             for line in HOSTILE:
                 log(line)
+            return self.answer(200, "ok")
+        if path.startswith("/burst/"):
+            for n in range(int(path.rsplit("/", 1)[-1])):
+                log(f"INFO burst line {n} with some words to be found")
             return self.answer(200, "ok")
         time.sleep(0.002)
         self.ask_stock(path.rsplit("/", 1)[-1])

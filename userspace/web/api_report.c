@@ -54,7 +54,8 @@ static int read_range(const struct tl_api_request *request, struct tl_store_read
 		return r;
 	if (!until_ns)
 		until_ns = tl_wall_ns();
-	/* A chart of a young store is not mostly empty; but none is shorter than a minute for it. */
+	/* A chart of a young store is not mostly empty; but none is shorter than a minute for it.
+	 */
 	oldest_ns = contents.oldest_ns && contents.oldest_ns + CHART_MIN_NS < until_ns
 			    ? contents.oldest_ns
 			    : until_ns - CHART_MIN_NS;

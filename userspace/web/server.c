@@ -234,28 +234,36 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return answer(server, connection, url);
 }
 
-static int check_options(const struct tl_web_options *options, const struct sockaddr_storage *where,
-			 struct tl_error *error)
+int tl_web_check(const char *listen, bool has_token, struct tl_error *error)
 {
-	if (!tl_access_is_loopback(where) && !options->token)
-		return tl_error_set(
-			error, -EINVAL,
-			"%s can be reached by others, and log lines may hold anything: "
-			"give a file with a token (openssl rand -hex 16 > FILE), or listen "
-			"on 127.0.0.1",
-			options->listen);
-	if (options->token && strlen(options->token) < TL_WEB_TOKEN_MIN)
+	struct sockaddr_storage where;
+	int r = tl_address_parse(listen, &where, error);
+
+	if (r < 0)
+		return r;
+	if (!tl_access_is_loopback(&where) && !has_token)
 		return tl_error_set(error, -EINVAL,
-				    "the token can be guessed: take %d characters or more, for "
-				    "example of openssl rand -hex 16",
-				    TL_WEB_TOKEN_MIN);
-	if (options->token &&
-	    strspn(options->token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU"
-				   "VWXYZ0123456789-._~") != strlen(options->token))
-		return tl_error_set(
-			error, -EINVAL,
-			"the token has characters that a link cannot carry: take letters, "
-			"digits and -._~");
+				    "%s can be reached by others, and log lines may hold anything: "
+				    "give a file with a token (openssl rand -hex 16 > FILE), or "
+				    "listen on 127.0.0.1",
+				    listen);
+	return 0;
+}
+
+static int check_token(const char *token, struct tl_error *error)
+{
+	static const char fit[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+
+	if (strlen(token) < TL_WEB_TOKEN_MIN || strlen(token) > TL_WEB_TOKEN_MAX)
+		return tl_error_set(error, -EINVAL,
+				    "the token can be guessed, or is too long: take %d to %d "
+				    "characters, for example of openssl rand -hex 16",
+				    TL_WEB_TOKEN_MIN, TL_WEB_TOKEN_MAX);
+	if (strspn(token, fit) != strlen(token))
+		return tl_error_set(error, -EINVAL,
+				    "the token has characters that a link cannot carry: take "
+				    "letters, digits and -._~");
 	return 0;
 }
 
@@ -268,7 +276,9 @@ int tl_web_serve(const struct tl_web_options *options, uint16_t *ret_port, struc
 	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION;
 	int r = tl_address_parse(options->listen, &where, error);
 
-	r = r < 0 ? r : check_options(options, &where, error);
+	r = r < 0 ? r : tl_web_check(options->listen, options->token != NULL, error);
+	if (r == 0 && options->token)
+		r = check_token(options->token, error);
 	if (r < 0)
 		return r;
 	if (where.ss_family == AF_INET6)

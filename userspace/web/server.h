@@ -3,6 +3,7 @@
 #ifndef TL_WEB_SERVER_H
 #define TL_WEB_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "userspace/base/err.h"
@@ -16,6 +17,11 @@ struct tl_web_options {
 };
 
 #define TL_WEB_TOKEN_MIN 16 /* characters of a token */
+#define TL_WEB_TOKEN_MAX 256
+
+/* Says before anything is started whether the page may listen there.
+ * Errors: -EINVAL no address, or one that others reach while there is no token. */
+int tl_web_check(const char *listen, bool has_token, struct tl_error *error);
 
 /* Listens, in threads of its own, until the process ends. `options` must live as long. `*ret_port`
  * is the port. Errors: -EINVAL no address, one that others reach without a token, or a token that
