@@ -96,9 +96,9 @@ export function hue(name) {
 	return ((h ^ (h >>> 13)) >>> 0) % 12;
 }
 
-const pictures = c => String.fromCharCode(c.charCodeAt(0) < 0x20 ? 0x2400 + c.charCodeAt(0) : 0x2421);
-// ESC sequences (colours kept as classes, all else dropped), other control characters (shown as their
-// pictures), and characters that turn the direction of text around (shown as marks).
+const caret = c => '^' + String.fromCharCode(c.charCodeAt(0) ^ 0x40);
+// ESC sequences (colours kept as classes, all else dropped), other control characters (shown as ^G
+// and so on), and characters that turn the direction of text around (shown as marks).
 const SPECIAL = /\x1b\[([0-9;]*)m|\x1b\[[0-9;?<=>]*[ -\/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -\/]*[0-~]?|([\x00-\x08\x0b-\x1f\x7f])|([\u202a-\u202e\u2066-\u2069\u200e\u200f])/g;
 
 // Text of a service as nodes, with ANSI colours as spans.
@@ -113,7 +113,7 @@ export function textNodes(text) {
 		add(text.slice(at, match.index));
 		at = match.index + match[0].length;
 		if (match[1] !== undefined) classes = sgr(classes, match[1]);
-		else if (match[2]) add(pictures(match[2]));
+		else if (match[2]) add(caret(match[2]));
 		else if (match[3]) add('⟨' + match[3].charCodeAt(0).toString(16) + '⟩');
 	}
 	add(text.slice(at));
