@@ -70,6 +70,9 @@ $(O)/%.o: %.c | $(O)/version.h
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -c $< -o $@
 
+# What .incbin takes in; the compiler does not name it.
+$(O)/userspace/web/page.o: $(wildcard userspace/web/page/*)
+
 $(O)/version.h: FORCE
 	$(Q)mkdir -p $(O)
 	$(Q)echo '#define TL_VERSION "$(VERSION)"' | cmp -s - $@ || echo '#define TL_VERSION "$(VERSION)"' > $@

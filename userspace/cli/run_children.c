@@ -178,6 +178,8 @@ int tl_run_start_web(struct tl_run *run, struct tl_error *error)
 	add(&args, "web");
 	add_flag(&args, "--store", run->store);
 	add_flag(&args, "--listen", run->settings.web);
+	add_flag(&args, "--state", run->dir);
+	add_flag(&args, "--token-file", run->settings.web_token_file);
 	run->web = start_self(&args);
 	args_done(&args);
 	return run->web < 0

@@ -2,6 +2,7 @@
 /* `tapline web`: the search page over a store. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "userspace/base/cleanup.h"
 #include "userspace/base/msg.h"
@@ -11,7 +12,7 @@
 #define FIELD(member) offsetof(struct settings, member)
 
 struct settings {
-	const char *store, *listen, *token;
+	const char *store, *listen, *state_dir, *token;
 };
 
 static const struct tl_option options[] = {
@@ -27,12 +28,18 @@ static const struct tl_option options[] = {
 	 .value = "127.0.0.1:9470",
 	 .metavar = "HOST:PORT",
 	 .help = "Where to serve; addresses that others can reach need --token-file."},
+	{.name = "state",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(state_dir),
+	 .value = "/var/lib/tapline/agent",
+	 .metavar = "DIR",
+	 .help = "State folder of this host's agent, whose status the page shows as health."},
 	{.name = "token-file",
 	 .type = TL_OPT_SECRET,
 	 .offset = FIELD(token),
 	 .metavar = "FILE",
-	 .help = "File with a token that the page and the API then ask for: "
-		 "http://HOST:PORT/?token=TOKEN."},
+	 .help = "File with a token of 16 characters or more that the API then asks for; "
+		 "http://HOST:PORT/?token=TOKEN lets a browser in."},
 	{.name = NULL},
 };
 
@@ -40,11 +47,24 @@ const struct tl_conf_spec tl_web_spec = {
 	.program = "tapline web",
 	.section = "web",
 	.usage = "tapline web [--store FILE] [--listen HOST:PORT]",
-	.about = "Serves a page that searches a store and follows what comes, and its API as JSON "
-		 "(/api/search, /api/tail).\n\n"
-		 "  tapline web --store /var/lib/tapline/store.db",
+	.about =
+		"Serves the live page over a store: what comes, searches, the lines of one request "
+		"across services, charts and health; and its API (docs/web.md).\n\n"
+		"  tapline web --store /var/lib/tapline/store.db",
 	.options = options,
 };
+
+/* As a person opens it: the port that was chosen, and a name where any address or none was given.
+ */
+static void shown_address(const char *listen, uint16_t port, char *out, size_t size)
+{
+	int host = (int)(strrchr(listen, ':') - listen);
+
+	if (host == 0 || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0)
+		snprintf(out, size, "%s:%u", host ? "HOST" : "127.0.0.1", port);
+	else
+		snprintf(out, size, "%.*s:%u", host, listen, port);
+}
 
 static void wait_for_end(void)
 {
@@ -77,7 +97,7 @@ int tl_web_main(int argc, char **argv)
 	struct tl_web_options web;
 	struct tl_conf *conf = NULL;
 	struct tl_error error = {0};
-	char store[4096];
+	char store[4096], at[300];
 	uint16_t port;
 	int rest, r;
 
@@ -89,7 +109,10 @@ int tl_web_main(int argc, char **argv)
 		snprintf(store, sizeof(store), "%s", settings.store);
 	else
 		tl_cli_store_path(store, sizeof(store));
-	web = (struct tl_web_options){store, settings.listen, settings.token};
+	web = (struct tl_web_options){.store = store,
+				      .listen = settings.listen,
+				      .state = settings.state_dir,
+				      .token = settings.token};
 	block_signals();
 	r = tl_web_serve(&web, &port, &error);
 	if (r < 0) {
@@ -97,7 +120,9 @@ int tl_web_main(int argc, char **argv)
 		tl_conf_free(conf);
 		return r == -EINVAL ? 2 : 1;
 	}
-	tl_msg(TL_INFO, "searching %s at http://%s/ (port %u)", store, settings.listen, port);
+	shown_address(settings.listen, port, at, sizeof(at));
+	tl_msg(TL_INFO, "the page is at http://%s/%s, over %s", at,
+	       settings.token ? "?token=..." : "", store);
 	wait_for_end();
 	tl_conf_free(conf);
 	return 0;

@@ -45,8 +45,11 @@ static const struct tl_option options[] = {
 static const char *const sql[TL_STORE_STATEMENTS] = {
 	[TL_STORE_LOG] = "INSERT OR IGNORE INTO logs(uid, observed, timestamp, severity, service, "
 			 "correlation_id, trace_id, how, body,"
-			 " record) VALUES(?,?,?,?,?,?,?,?,?,?)",
-	[TL_STORE_WORDS] = "INSERT INTO logs_fts(rowid, body) VALUES(?,?)",
+			 " record, tags) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+	[TL_STORE_WORDS] = "INSERT INTO logs_fts(rowid, body, tags) VALUES(?,?,?)",
+	[TL_STORE_MARK] =
+		"INSERT INTO marks(block, low, high) VALUES(?,?,?) ON CONFLICT DO UPDATE SET"
+		" low = min(low, excluded.low), high = max(high, excluded.high)",
 	[TL_STORE_EXCHANGE] = "INSERT OR IGNORE INTO exchanges(uid, observed, service, "
 			      "correlation_id, trace_id, method, path, status,"
 			      " duration, direction, record) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
@@ -79,6 +82,7 @@ static void store_rollback(struct tl_sink *sink)
 	if (store->open && !sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 	store->open = false;
+	store->mark.block = -1;
 }
 
 static void store_close(struct tl_sink *sink)
@@ -91,6 +95,7 @@ static void store_close(struct tl_sink *sink)
 	if (store->db)
 		sqlite3_close(store->db);
 	tl_arena_done(&store->arena);
+	tl_buf_done(&store->tags);
 	free(store->known);
 	free(store);
 }
@@ -114,6 +119,7 @@ static int store_open(const void *settings, struct tl_sink **ret_sink, struct tl
 	if (!store)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	store->sink.ops = &tl_sink_store;
+	store->mark.block = -1;
 	store->settings = settings;
 	r = tl_store_open_write(store->settings->path, store->settings->full_sync, &store->db,
 				error);
@@ -287,6 +293,8 @@ static int store_commit(struct tl_sink *sink, const struct tl_partition *partiti
 
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = move(store, &partitions[i], error);
+	if (r == 0 && tl_store_mark(store) < 0)
+		r = fail(store, "cannot write to", error);
 	if (r == 0 && tl_store_prune(store) < 0)
 		r = fail(store, "cannot remove old records from", error);
 	if (r == 0 && sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)

@@ -19,6 +19,7 @@ extern const struct tl_sink_ops tl_sink_store;
 enum tl_store_statement {
 	TL_STORE_LOG,
 	TL_STORE_WORDS,
+	TL_STORE_MARK,
 	TL_STORE_EXCHANGE,
 	TL_STORE_METRIC,
 	TL_STORE_DEAD,
@@ -36,6 +37,11 @@ struct tl_store {
 	bool open; /* a transaction is */
 	struct tl_arena arena;
 	struct tl_record record;
+	struct tl_buf tags;
+	struct {
+		int64_t block; /* -1 none */
+		uint64_t low, high;
+	} mark; /* times of the block of rows that is being filled; not in its table yet */
 	uint64_t pruned_ns; /* monotonic, of the last look at keep and max_bytes */
 	struct tl_partition
 		*known; /* positions as we stored them last: another writer would have moved them */
@@ -48,6 +54,9 @@ int tl_store_add_log(struct tl_store *store, const struct tl_message *message, c
 int tl_store_add_exchange(struct tl_store *store, const struct tl_message *message, char *reason);
 int tl_store_add_metric(struct tl_store *store, const struct tl_message *message, char *reason);
 int tl_store_add_dead(struct tl_store *store, const struct tl_message *message);
+
+/* Writes the mark of the block that is being filled; before each commit. Errors: -EIO. */
+int tl_store_mark(struct tl_store *store);
 
 /* Makes the SQL functions that the statements use. */
 int tl_store_functions(sqlite3 *db);

@@ -56,7 +56,8 @@ static int run(struct tl_store *store, const char *sql, int64_t first, int64_t s
 static int remove_logs(struct tl_store *store, int64_t before, int64_t n, struct tl_metric *metric)
 {
 	int r = run(store,
-		    "INSERT INTO logs_fts(logs_fts, rowid, body) SELECT 'delete', id, body FROM "
+		    "INSERT INTO logs_fts(logs_fts, rowid, body, tags) SELECT 'delete', id, body, "
+		    "tags FROM "
 		    "logs WHERE id IN"
 		    " (SELECT id FROM logs WHERE observed < ?1 ORDER BY observed, id LIMIT ?2)",
 		    before, n);
@@ -75,6 +76,11 @@ static int remove_logs(struct tl_store *store, int64_t before, int64_t n, struct
 			" ORDER BY observed LIMIT ?2)",
 			before, n);
 	r = r < 0 ? r : run(store, "DELETE FROM metrics WHERE window_end < ?1 AND ?2", before, 1);
+	/* Rows that did not fit into the piece keep theirs. */
+	r = r < 0 ? r
+		  : run(store,
+			"DELETE FROM marks WHERE block < (SELECT min(id) / ?2 FROM logs) AND ?1",
+			before, TL_STORE_BLOCK);
 	return r < 0 ? r
 		     : run(store, "DELETE FROM dead_letters WHERE received < ?1 AND ?2", before, 1);
 }

@@ -6,6 +6,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/json.h"
 #include "userspace/sink/store.h"
+#include "userspace/store/tags.h"
 
 #define BUCKETS_MAX 64
 
@@ -54,11 +55,51 @@ static int read_record(struct tl_store *store, const struct tl_message *message,
 	return -EINVAL;
 }
 
+int tl_store_mark(struct tl_store *store)
+{
+	sqlite3_stmt *stmt = store->statements[TL_STORE_MARK];
+
+	if (store->mark.block < 0)
+		return 0;
+	sqlite3_bind_int64(stmt, 1, store->mark.block);
+	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)store->mark.low);
+	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)store->mark.high);
+	store->mark.block = -1;
+	return step(stmt);
+}
+
+/* Ids grow, so one block is open at a time. */
+static int mark(struct tl_store *store, int64_t id, uint64_t observed)
+{
+	if (store->mark.block == id / TL_STORE_BLOCK) {
+		if (observed < store->mark.low)
+			store->mark.low = observed;
+		if (observed > store->mark.high)
+			store->mark.high = observed;
+		return 0;
+	}
+	if (tl_store_mark(store) < 0)
+		return -EIO;
+	store->mark.block = id / TL_STORE_BLOCK;
+	store->mark.low = store->mark.high = observed;
+	return 0;
+}
+
+static int add_words(struct tl_store *store, int64_t id)
+{
+	sqlite3_stmt *stmt = store->statements[TL_STORE_WORDS];
+
+	sqlite3_bind_int64(stmt, 1, id);
+	bind_body(stmt, 2, store->record.body);
+	bind_body(stmt, 3, tl_buf_span(&store->tags));
+	return step(stmt);
+}
+
 int tl_store_add_log(struct tl_store *store, const struct tl_message *message, char *reason)
 {
-	sqlite3_stmt *stmt = store->statements[TL_STORE_LOG],
-		     *words = store->statements[TL_STORE_WORDS];
+	sqlite3_stmt *stmt = store->statements[TL_STORE_LOG];
 	const struct tl_record *record = &store->record;
+	int64_t id;
 	int r = read_record(store, message, reason);
 
 	if (r < 0)
@@ -75,13 +116,17 @@ int tl_store_add_log(struct tl_store *store, const struct tl_message *message, c
 	bind_text(stmt, 8, value_of(&record->attributes, "correlation.how"));
 	bind_body(stmt, 9, record->body);
 	bind_body(stmt, 10, message->value);
-	if (step(stmt) < 0)
+	tl_buf_clear(&store->tags);
+	tl_tags_add(record, &store->tags);
+	bind_body(stmt, 11, tl_buf_span(&store->tags));
+	if (store->tags.failed || step(stmt) < 0)
 		return -EIO;
 	if (sqlite3_changes(store->db) == 0)
 		return 0;
-	sqlite3_bind_int64(words, 1, sqlite3_last_insert_rowid(store->db));
-	bind_body(words, 2, record->body);
-	return step(words) < 0 ? -EIO : 1;
+	id = sqlite3_last_insert_rowid(store->db);
+	if (add_words(store, id) < 0 || mark(store, id, record->observed_ns) < 0)
+		return -EIO;
+	return 1;
 }
 
 static void bind_number(sqlite3_stmt *stmt, int at, struct tl_span text)

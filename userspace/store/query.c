@@ -1,33 +1,90 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A query becomes one SELECT with bound values. Its driving side is chosen by hand, because it
- * decides between milliseconds and a walk over everything: words go through the full-text index,
- * ids and services through their indexes, else time. */
+/* Readers and searches. A search that has a budget is stopped by SQLite's progress handler once the
+ * time is over and tells the last row it looked at, so that whoever asks goes on from there: any
+ * question is answered in time, if in parts. */
 #include "userspace/store/query.h"
 
 #include <stdio.h>
 
-#include "userspace/parse/parser.h"
-#include "userspace/store/schema.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/json.h"
+#include "userspace/store/query_internal.h"
 
-#define VALUES_MAX (4 * TL_CONDITIONS_MAX)
+#define STEPS 500 /* of SQLite's machine between two looks at the clock */
+#define HARD 20	  /* budgets after which a search that has not seen two rows is given up */
+#define TAGS_VERSION 2
 
-struct tl_store_reader {
-	sqlite3 *db;
-	char *path;
-	int64_t version; /* PRAGMA data_version of the last look */
-};
+static int64_t number(sqlite3 *db, const char *sql)
+{
+	_cleanup_(tl_sqlite_finalizep) sqlite3_stmt *stmt = NULL;
 
-struct builder {
-	struct tl_buf sql;
-	struct tl_buf match; /* full-text expression */
-	struct {
-		struct tl_span text; /* data NULL: a number */
-		int64_t number;
-	} values[VALUES_MAX];
-	size_t n;
-	char paths[TL_CONDITIONS_MAX][300]; /* JSON paths; more are refused by the query itself */
-	size_t n_paths;
-};
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK ||
+	    sqlite3_step(stmt) != SQLITE_ROW)
+		return 0;
+	return sqlite3_column_int64(stmt, 0);
+}
+
+/* tl_at(id, observed): notes the row, is true. */
+static void sql_at(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	struct tl_scan *scan = sqlite3_user_data(context);
+
+	(void)argc;
+	scan->before_at = scan->at;
+	scan->at.number = sqlite3_value_int64(argv[0]);
+	scan->at.observed_ns = sqlite3_value_int64(argv[1]);
+	scan->rows++;
+	sqlite3_result_int(context, 1);
+}
+
+/* tl_field(record, key): text of an attribute, or of a resource attribute; NULL when it has none.
+ */
+static void sql_field(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	static const char *const sides[] = {"attributes", "resource"};
+	struct tl_span record = {(const char *)sqlite3_value_text(argv[0]),
+				 (size_t)sqlite3_value_bytes(argv[0])};
+	const char *key = (const char *)sqlite3_value_text(argv[1]);
+	_cleanup_(tl_buf_done) struct tl_buf text = {0};
+	struct tl_json_value side, value;
+
+	(void)argc;
+	for (size_t i = 0; key && i < ARRAY_SIZE(sides); i++) {
+		if (tl_json_find(record, sides[i], &side) != 1 || side.type != TL_JSON_OBJECT ||
+		    tl_json_find(side.raw, key, &value) != 1 || value.type == TL_JSON_NULL)
+			continue;
+		if (value.escaped && tl_json_unescape(value.raw, &text) == 0)
+			value.raw = tl_buf_span(&text);
+		sqlite3_result_text(context, value.raw.data, (int)value.raw.len, SQLITE_TRANSIENT);
+		return;
+	}
+	sqlite3_result_null(context);
+}
+
+static int on_progress(void *arg)
+{
+	struct tl_scan *scan = arg;
+	uint64_t now;
+
+	if (!scan->deadline_ns)
+		return 0;
+	now = tl_mono_ns();
+	if (now < scan->deadline_ns || (scan->rows < 2 && now < scan->hard_ns))
+		return 0;
+	scan->timed_out = true;
+	return 1;
+}
+
+static int add_functions(struct tl_store_reader *reader, struct tl_error *error)
+{
+	if (sqlite3_create_function(reader->db, "tl_at", 2, SQLITE_UTF8, &reader->scan, sql_at,
+				    NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(reader->db, "tl_field", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+				    NULL, sql_field, NULL, NULL) != SQLITE_OK)
+		return tl_store_fail(reader->db, "cannot read", reader->path, error);
+	sqlite3_progress_handler(reader->db, STEPS, on_progress, &reader->scan);
+	return 0;
+}
 
 int tl_store_reader_open(const char *path, struct tl_store_reader **ret_reader,
 			 struct tl_error *error)
@@ -37,13 +94,17 @@ int tl_store_reader_open(const char *path, struct tl_store_reader **ret_reader,
 
 	if (!reader)
 		return tl_error_set(error, -ENOMEM, "out of memory");
-	reader->version = -1;
+	reader->data_version = -1;
 	reader->path = strdup(path);
-	r = tl_store_open_read(path, &reader->db, error);
+	r = reader->path ? tl_store_open_read(path, &reader->db, error)
+			 : tl_error_set(error, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = add_functions(reader, error);
 	if (r < 0) {
 		tl_store_reader_close(reader);
 		return r;
 	}
+	reader->has_tags = number(reader->db, "PRAGMA user_version") >= TAGS_VERSION;
 	*ret_reader = reader;
 	return 0;
 }
@@ -56,268 +117,27 @@ void tl_store_reader_close(struct tl_store_reader *reader)
 	free(reader);
 }
 
-static void bind(struct builder *b, struct tl_span text, int64_t number)
+void tl_scan_begin(struct tl_store_reader *reader, uint64_t budget_ns)
 {
-	if (b->n == VALUES_MAX)
-		return;
-	b->values[b->n].text = text;
-	b->values[b->n++].number = number;
-}
+	uint64_t now = budget_ns ? tl_mono_ns() : 0;
 
-static void where_number(struct builder *b, const char *expression, int64_t number)
-{
-	tl_buf_printf(&b->sql, " AND %s ?", expression);
-	bind(b, (struct tl_span){0}, number);
-}
-
-/* One word or phrase as the full-text engine wants it: in quotes, quotes doubled. */
-static void add_word(struct tl_buf *match, struct tl_span word)
-{
-	bool prefix = word.len > 1 && word.data[word.len - 1] == '*';
-
-	if (prefix)
-		word.len--;
-	if (match->len)
-		tl_buf_putc(match, ' ');
-	tl_buf_putc(match, '"');
-	for (size_t i = 0; i < word.len; i++) {
-		if (word.data[i] == '"')
-			tl_buf_putc(match, '"');
-		tl_buf_putc(match, word.data[i]);
-	}
-	tl_buf_puts(match, prefix ? "\"*" : "\"");
-}
-
-static struct tl_span unquoted(struct tl_span word)
-{
-	if (word.len >= 2 && word.data[0] == '"' && word.data[word.len - 1] == '"')
-		return (struct tl_span){word.data + 1, word.len - 2};
-	return word;
-}
-
-static bool is_negated(struct tl_span word)
-{
-	return word.len > 1 && (word.data[0] == '-' || word.data[0] == '!');
-}
-
-static bool has_words(const struct tl_query *query)
-{
-	for (size_t i = 0; i < query->n_words; i++)
-		if (!is_negated(query->words[i]))
-			return true;
-	return false;
-}
-
-static void build_words(struct builder *b, const struct tl_query *query)
-{
-	for (size_t i = 0; i < query->n_words; i++)
-		if (!is_negated(query->words[i]))
-			add_word(&b->match, unquoted(query->words[i]));
-	for (size_t i = 0; i < query->n_words; i++) {
-		struct tl_span word = query->words[i];
-
-		if (!is_negated(word))
-			continue;
-		word = unquoted((struct tl_span){word.data + 1, word.len - 1});
-		tl_buf_puts(&b->sql, " AND instr(lower(l.body), lower(?)) = 0");
-		bind(b, word, 0);
-	}
-	if (b->match.len) {
-		tl_buf_puts(&b->sql, " AND logs_fts MATCH ?");
-		bind(b, tl_buf_span(&b->match), 0);
+	reader->scan = (struct tl_scan){0};
+	if (budget_ns) {
+		reader->scan.deadline_ns = now + budget_ns;
+		reader->scan.hard_ns = now + HARD * budget_ns;
 	}
 }
 
-static const struct {
-	const char *name, *column;
-	bool logs_only;
-} columns[] = {
-	{"service", "l.service", false},
-	{"service.name", "l.service", false},
-	{"severity", "l.severity", true},
-	{"severity_number", "l.severity", true},
-	{"trace_id", "l.trace_id", false},
-	{"trace", "l.trace_id", false},
-	{"id", "l.correlation_id", false},
-	{"correlation.id", "l.correlation_id", false},
-	{"how", "l.how", true},
-	{"correlation.how", "l.how", true},
-	{"uid", "l.uid", false},
-	{"body", "l.body", true},
-};
-
-static const char *column_of(const struct tl_query *query, struct tl_span field)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
-		if (tl_span_is(field, columns[i].name) &&
-		    !(query->exchanges && columns[i].logs_only))
-			return columns[i].column;
-	return NULL;
-}
-
-static const char *operator_of(enum tl_compare compare)
-{
-	static const char *const operators[] = {
-		[TL_IS] = "=",	      [TL_IS_NOT] = "IS NOT", [TL_LIKE] = "GLOB",
-		[TL_AT_LEAST] = ">=", [TL_AT_MOST] = "<=",    [TL_ABOVE] = ">",
-		[TL_BELOW] = "<",
-	};
-
-	return operators[compare];
-}
-
-static bool is_ordered(enum tl_compare compare)
-{
-	return compare >= TL_AT_LEAST;
-}
-
-/* A severity is a number or a word; without either 0, which callers refuse. */
-static uint8_t severity_of(struct tl_span value)
-{
-	unsigned number = 0;
-
-	for (size_t i = 0;
-	     i < value.len && value.data[i] >= '0' && value.data[i] <= '9' && number < 100; i++)
-		number = number * 10 + (unsigned)(value.data[i] - '0');
-	if (number)
-		return number <= 24 ? (uint8_t)number : 0;
-	return tl_severity_word(value);
-}
-
-static int build_severity(struct builder *b, const struct tl_condition *c, const char *column,
-			  struct tl_error *error)
-{
-	uint8_t severity = severity_of(c->value);
-
-	if (!severity)
-		return tl_error_set(
-			error, -EINVAL,
-			"severity `%.*s`: trace, debug, info, warn, error, fatal, or 1 to 24",
-			(int)c->value.len, c->value.data);
-	/* A name stands for its four numbers: ERROR is 17 to 20. */
-	severity = (uint8_t)(severity - (severity - 1) % 4);
-	if (c->compare == TL_IS || c->compare == TL_LIKE) {
-		tl_buf_printf(&b->sql, " AND %s BETWEEN ? AND ?", column);
-		bind(b, (struct tl_span){0}, severity);
-		bind(b, (struct tl_span){0}, severity + 3);
-		return 0;
-	}
-	if (c->compare == TL_IS_NOT)
-		tl_buf_printf(&b->sql, " AND (%s < ? OR %s > %d)", column, column, severity + 3);
-	else
-		tl_buf_printf(&b->sql, " AND %s %s ?", column, operator_of(c->compare));
-	bind(b, (struct tl_span){0},
-	     c->compare == TL_AT_MOST || c->compare == TL_ABOVE ? severity + 3 : severity);
-	return 0;
-}
-
-static int build_attribute(struct builder *b, const struct tl_condition *c, struct tl_error *error)
-{
-	static const char *const objects[] = {"attributes", "resource"};
-	const char *compare = operator_of(c->compare);
-
-	if (memchr(c->field.data, '"', c->field.len) || c->field.len > 200 ||
-	    b->n_paths + 2 > TL_CONDITIONS_MAX)
-		return tl_error_set(error, -EINVAL, "`%.*s` is no name of a field",
-				    (int)c->field.len, c->field.data);
-	tl_buf_puts(&b->sql, " AND coalesce(");
-	for (size_t i = 0; i < 2; i++) {
-		char *path = b->paths[b->n_paths++];
-
-		snprintf(path, sizeof(b->paths[0]), "$.%s.\"%.*s\"", objects[i], (int)c->field.len,
-			 c->field.data);
-		tl_buf_puts(&b->sql, "json_extract(l.record, ?), ");
-		bind(b, tl_span_str(path), 0);
-	}
-	tl_buf_puts(&b->sql, "NULL)");
-	/* JSON's true and false come out as 1 and 0. */
-	if (c->compare == TL_IS &&
-	    (tl_span_is(c->value, "true") || tl_span_is(c->value, "false"))) {
-		tl_buf_printf(&b->sql, " || '' IN (?, '%d')", tl_span_is(c->value, "true"));
-		bind(b, c->value, 0);
-		return 0;
-	}
-	/* Numbers are kept as numbers or as text, and are asked for as text: both sides become the
-	 * same. */
-	if (is_ordered(c->compare))
-		tl_buf_printf(&b->sql, " + 0 %s ? + 0", compare);
-	else
-		tl_buf_printf(&b->sql, " || '' %s ?", compare);
-	bind(b, c->value, 0);
-	return 0;
-}
-
-static int build_condition(struct builder *b, const struct tl_query *query,
-			   const struct tl_condition *c, struct tl_error *error)
-{
-	const char *column = column_of(query, c->field);
-
-	if (tl_span_is(c->field, "request")) {
-		tl_buf_puts(&b->sql, " AND (l.correlation_id = ? OR l.trace_id = ?)");
-		bind(b, c->value, 0);
-		bind(b, c->value, 0);
-		return 0;
-	}
-	if (!column)
-		return build_attribute(b, c, error);
-	if (strcmp(column, "l.severity") == 0)
-		return build_severity(b, c, column, error);
-	tl_buf_printf(&b->sql, " AND %s %s ?", column, operator_of(c->compare));
-	bind(b, c->value, 0);
-	return 0;
-}
-
-static int build(struct builder *b, const struct tl_query *query, struct tl_error *error)
-{
-	int r = 0;
-
-	if (query->exchanges && query->n_words)
-		return tl_error_set(
-			error, -EINVAL,
-			"HTTP exchanges have no text: ask for fields, as url.path~*cart* or "
-			"http.response.status_code>=500");
-	if (has_words(query))
-		tl_buf_puts(&b->sql, "SELECT l.id, l.observed, l.record FROM logs_fts f CROSS JOIN "
-				     "logs l ON l.id = f.rowid WHERE 1");
-	else
-		tl_buf_printf(&b->sql, "SELECT l.id, l.observed, l.record FROM %s l WHERE 1",
-			      query->exchanges ? "exchanges" : "logs");
-	build_words(b, query);
-	for (size_t i = 0; r == 0 && i < query->n_conditions; i++)
-		r = build_condition(b, query, &query->conditions[i], error);
-	if (query->since_ns)
-		where_number(b, "l.observed >=", (int64_t)query->since_ns);
-	if (query->until_ns)
-		where_number(b, "l.observed <", (int64_t)query->until_ns);
-	if (query->after >= 0)
-		where_number(b, has_words(query) ? "f.rowid >" : "l.id >", query->after);
-	/* The full-text index is walked by row, which on one host is the order of time too. */
-	if (query->after >= 0)
-		tl_buf_puts(&b->sql, has_words(query) ? " ORDER BY f.rowid" : " ORDER BY l.id");
-	else
-		tl_buf_puts(&b->sql, has_words(query) ? " ORDER BY f.rowid DESC"
-						      : " ORDER BY l.observed DESC, l.id DESC");
-	if (query->limit)
-		tl_buf_printf(&b->sql, " LIMIT %zu", query->limit);
-	tl_buf_putc(&b->sql, '\0');
-	return r < 0 ? r : b->sql.failed ? tl_error_set(error, -ENOMEM, "out of memory") : 0;
-}
-
-static int run(struct tl_store_reader *reader, struct builder *b,
-	       int (*each)(void *arg, const struct tl_row *row), void *arg, struct tl_error *error)
+static int run(struct tl_store_reader *reader, struct tl_builder *b,
+	       int (*each)(void *arg, const struct tl_row *row), void *arg, size_t limit,
+	       struct tl_search *ret, struct tl_error *error)
 {
 	_cleanup_(tl_sqlite_finalizep) sqlite3_stmt *stmt = NULL;
-	int r, stopped = 0;
+	size_t n = 0;
+	int stopped = 0, r = tl_builder_prepare(b, reader, &stmt, error);
 
-	if (sqlite3_prepare_v2(reader->db, b->sql.data, -1, &stmt, NULL) != SQLITE_OK)
-		return tl_store_fail(reader->db, "cannot search", reader->path, error);
-	for (size_t i = 0; i < b->n; i++) {
-		if (b->values[i].text.data)
-			sqlite3_bind_text(stmt, (int)i + 1, b->values[i].text.data,
-					  (int)b->values[i].text.len, SQLITE_STATIC);
-		else
-			sqlite3_bind_int64(stmt, (int)i + 1, b->values[i].number);
-	}
+	if (r < 0)
+		return r;
 	while (!stopped && (r = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct tl_row row = {
 			.number = sqlite3_column_int64(stmt, 0),
@@ -326,40 +146,64 @@ static int run(struct tl_store_reader *reader, struct builder *b,
 				 (size_t)sqlite3_column_bytes(stmt, 2)},
 		};
 
+		ret->place = (struct tl_place){row.number, (int64_t)row.observed_ns};
 		stopped = each(arg, &row);
+		n++;
 	}
-	if (stopped)
+	if (stopped || (limit && n == limit)) {
+		ret->end = TL_END_LIMIT;
 		return stopped;
+	}
+	if (r != SQLITE_DONE && reader->scan.timed_out && reader->scan.rows >= 2) {
+		ret->end = TL_END_TIME;
+		ret->place = reader->scan.before_at;
+		return 0;
+	}
+	ret->end = TL_END_ALL;
 	return r == SQLITE_DONE ? 0
 				: tl_store_fail(reader->db, "cannot search", reader->path, error);
+}
+
+static void add_order(struct tl_builder *b, const struct tl_query *query)
+{
+	/* The full-text index is walked by row, which on one host is the order of time too. */
+	if (query->after >= 0)
+		tl_buf_puts(&b->sql, b->by_words ? " ORDER BY f.rowid" : " ORDER BY l.id");
+	else
+		tl_buf_puts(&b->sql, b->by_words ? " ORDER BY f.rowid DESC"
+						 : " ORDER BY l.observed DESC, l.id DESC");
+	if (query->limit)
+		tl_buf_printf(&b->sql, " LIMIT %zu", query->limit);
+}
+
+int tl_store_search(struct tl_store_reader *reader, const struct tl_query *query,
+		    int (*each)(void *arg, const struct tl_row *row), void *arg,
+		    struct tl_search *ret, struct tl_error *error)
+{
+	struct tl_builder *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return tl_error_set(error, -ENOMEM, "out of memory");
+	tl_scan_begin(reader, query->budget_ns);
+	r = tl_builder_select(b, reader, query, "l.id, l.observed, l.record", error);
+	if (r == 0) {
+		add_order(b, query);
+		r = run(reader, b, each, arg, query->limit, ret, error);
+	}
+	tl_scan_begin(reader, 0);
+	tl_builder_done(b);
+	free(b);
+	return r;
 }
 
 int tl_store_query(struct tl_store_reader *reader, const struct tl_query *query,
 		   int (*each)(void *arg, const struct tl_row *row), void *arg,
 		   struct tl_error *error)
 {
-	struct builder *b = calloc(1, sizeof(*b));
-	int r;
+	struct tl_search search;
 
-	if (!b)
-		return tl_error_set(error, -ENOMEM, "out of memory");
-	r = build(b, query, error);
-	if (r == 0)
-		r = run(reader, b, each, arg, error);
-	tl_buf_done(&b->sql);
-	tl_buf_done(&b->match);
-	free(b);
-	return r;
-}
-
-static int64_t number(sqlite3 *db, const char *sql)
-{
-	_cleanup_(tl_sqlite_finalizep) sqlite3_stmt *stmt = NULL;
-
-	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK ||
-	    sqlite3_step(stmt) != SQLITE_ROW)
-		return 0;
-	return sqlite3_column_int64(stmt, 0);
+	return tl_store_search(reader, query, each, arg, &search, error);
 }
 
 int64_t tl_store_newest(struct tl_store_reader *reader, bool exchanges)
@@ -371,8 +215,8 @@ int64_t tl_store_newest(struct tl_store_reader *reader, bool exchanges)
 bool tl_store_changed(struct tl_store_reader *reader)
 {
 	int64_t version = number(reader->db, "PRAGMA data_version");
-	bool changed = version != reader->version;
+	bool changed = version != reader->data_version;
 
-	reader->version = version;
+	reader->data_version = version;
 	return changed;
 }

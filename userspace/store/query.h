@@ -24,6 +24,12 @@ struct tl_condition {
 
 #define TL_CONDITIONS_MAX 32
 
+/* Where a search stands: the row it saw last. */
+struct tl_place {
+	int64_t number;	     /* 0: at the newest */
+	int64_t observed_ns; /* of the same row */
+};
+
 struct tl_query {
 	struct tl_span
 		words[TL_CONDITIONS_MAX]; /* all must be in the body; "two words" is a phrase, word*
@@ -36,6 +42,8 @@ struct tl_query {
 			   newest first */
 	size_t limit;	/* 0 is no limit */
 	bool exchanges; /* HTTP exchanges instead of log records */
+	struct tl_place before; /* go on behind this place, towards older rows; with after < 0 */
+	uint64_t budget_ns;	/* longest time to search, about; 0: as long as it takes */
 };
 
 /* Adds what a person typed: words, "phrases", !word, FIELD=VALUE, !=, ~ (with * and ?), >=, <=, >,
@@ -81,6 +89,24 @@ TL_DEFINE_CLEANUP(struct tl_store_reader *, tl_store_reader_close);
 int tl_store_query(struct tl_store_reader *reader, const struct tl_query *query,
 		   int (*each)(void *arg, const struct tl_row *row), void *arg,
 		   struct tl_error *error);
+
+enum tl_search_end {
+	TL_END_ALL,   /* nothing more matches */
+	TL_END_LIMIT, /* the limit was reached, or `each` stopped it */
+	TL_END_TIME,  /* the budget is used up */
+};
+
+struct tl_search {
+	enum tl_search_end end;
+	struct tl_place
+		place; /* unless TL_END_ALL: go on from here (`before`, or `after` its number) */
+};
+
+/* As tl_store_query, and says in `*ret` how it ended. Rows come by time of observation; where words
+ * or fields are looked for, by number, which on one host is the same but for moments. */
+int tl_store_search(struct tl_store_reader *reader, const struct tl_query *query,
+		    int (*each)(void *arg, const struct tl_row *row), void *arg,
+		    struct tl_search *ret, struct tl_error *error);
 
 /* The number of the newest row (0 none). */
 int64_t tl_store_newest(struct tl_store_reader *reader, bool exchanges);

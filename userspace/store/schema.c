@@ -3,28 +3,35 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "userspace/store/tags.h"
 
 #define APPLICATION_ID 0x7461706c /* "tapl": what file(1) and we recognise the file by */
 #define BUSY_MS 30000
 
-/* Words are found through logs_fts, whose text is logs.body (external content: not kept twice).
- * Indexes serve the questions that people ask: by time, by request, by trace, by service and time.
- */
+/* Words and fields are found through logs_fts, whose text is logs.body and logs.tags (external
+ * content: not kept twice; tags.h). Indexes serve the other questions that people ask: by time, by
+ * request, by trace, by service and time. `marks` says between which times the rows of a block of
+ * ids were observed, so that a time range bounds a walk over the full-text index too. */
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
 	"observed INTEGER NOT NULL,"
 	" timestamp INTEGER NOT NULL, severity INTEGER NOT NULL, service TEXT, correlation_id "
 	"TEXT, trace_id TEXT, how TEXT,"
-	" body TEXT, record TEXT NOT NULL);"
+	" body TEXT, record TEXT NOT NULL, tags TEXT);"
 	"CREATE INDEX IF NOT EXISTS logs_observed ON logs(observed);"
 	"CREATE INDEX IF NOT EXISTS logs_correlation ON logs(correlation_id) WHERE correlation_id "
 	"IS NOT NULL;"
 	"CREATE INDEX IF NOT EXISTS logs_trace ON logs(trace_id) WHERE trace_id IS NOT NULL;"
 	"CREATE INDEX IF NOT EXISTS logs_service ON logs(service, observed);"
-	"CREATE VIRTUAL TABLE IF NOT EXISTS logs_fts USING fts5(body, content='logs', "
-	"content_rowid='id');"
+	"CREATE VIRTUAL TABLE IF NOT EXISTS logs_fts USING fts5(body, tags, content='logs', "
+	"content_rowid='id', columnsize=0);"
+	"INSERT INTO logs_fts(logs_fts, rank) VALUES('automerge', 8);"
+	"CREATE TABLE IF NOT EXISTS marks(block INTEGER PRIMARY KEY, low INTEGER NOT NULL, high "
+	"INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS exchanges(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
 	"observed INTEGER NOT NULL,"
 	" service TEXT, correlation_id TEXT, trace_id TEXT, method TEXT, path TEXT, status "
@@ -118,6 +125,15 @@ static int read_pragma(sqlite3 *db, const char *sql, const char *path, int64_t *
 	return 0;
 }
 
+/* What version 1 had not: tags in the full-text index, and marks. Before the schema is made. */
+static const char from_version_1[] =
+	"ALTER TABLE logs ADD COLUMN tags TEXT; UPDATE logs SET tags = tl_tags(record); DROP TABLE "
+	"logs_fts;";
+static const char from_version_1_filled[] =
+	"INSERT INTO logs_fts(rowid, body, tags) SELECT id, body, tags FROM logs;"
+	"INSERT INTO marks(block, low, high) SELECT id / 1024, min(observed), max(observed) FROM "
+	"logs GROUP BY 1;";
+
 /* Returns 1 when the file is empty, 0 when it is a store of a version we know. */
 static int check_identity(sqlite3 *db, const char *path, struct tl_error *error)
 {
@@ -158,15 +174,50 @@ static int open_db(const char *path, int flags, sqlite3 **ret_db, struct tl_erro
 	return 0;
 }
 
+/* tl_tags(record): for stores that were made before there were tags. */
+static void sql_tags(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	struct tl_span json = {(const char *)sqlite3_value_text(argv[0]),
+			       (size_t)sqlite3_value_bytes(argv[0])};
+	struct tl_record *record = calloc(1, sizeof(*record));
+	_cleanup_(tl_buf_done) struct tl_buf tags = {0};
+	struct tl_arena arena = {0};
+
+	(void)argc;
+	if (!record) {
+		sqlite3_result_error_nomem(context);
+		return;
+	}
+	tl_record_reset(record);
+	(void)tl_record_from_json(json, &arena, record, NULL);
+	tl_tags_add(record, &tags);
+	sqlite3_result_text(context, tags.data, (int)tags.len, SQLITE_TRANSIENT);
+	tl_arena_done(&arena);
+	free(record);
+}
+
+static int upgrade(sqlite3 *db, int64_t version, const char *path, struct tl_error *error)
+{
+	if (version != 1)
+		return tl_store_exec(db, schema, path, error);
+	if (sqlite3_create_function(db, "tl_tags", 1, SQLITE_UTF8, NULL, sql_tags, NULL, NULL) !=
+	    SQLITE_OK)
+		return tl_store_fail(db, "cannot use", path, error);
+	return tl_store_exec(db, from_version_1, path, error) ?: tl_store_exec(db, schema, path, error)
+	       ?: tl_store_exec(db, from_version_1_filled, path, error);
+}
+
 static int make_tables(sqlite3 *db, const char *path, struct tl_error *error)
 {
 	char pragmas[128];
+	int64_t version = 0;
 	int r;
 
 	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id=%d; PRAGMA user_version=%d",
 		 APPLICATION_ID, TL_STORE_VERSION);
 	r = tl_store_exec(db, "BEGIN IMMEDIATE", path, error);
-	r = r < 0 ? r : tl_store_exec(db, schema, path, error);
+	r = r < 0 ? r : read_pragma(db, "PRAGMA user_version", path, &version, error);
+	r = r < 0 ? r : upgrade(db, version, path, error);
 	r = r < 0 ? r : tl_store_exec(db, pragmas, path, error);
 	return r < 0 ? r : tl_store_exec(db, "COMMIT", path, error);
 }

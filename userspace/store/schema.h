@@ -11,7 +11,10 @@
 #include "userspace/base/cleanup.h"
 #include "userspace/base/err.h"
 
-#define TL_STORE_VERSION 1 /* PRAGMA user_version; a newer one is refused */
+#define TL_STORE_VERSION                                                                           \
+	2 /* PRAGMA user_version; a newer one is refused, an older one is changed by               \
+	   * the next writer and can be read until then */
+#define TL_STORE_BLOCK 1024 /* ids of logs to a row of `marks` */
 
 /* Opens `path` for writing, makes the file (0600) and its tables when they are missing. `full`:
  * each commit survives a power cut, else only a killed process. The caller owns `*ret_db`

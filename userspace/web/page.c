@@ -1,135 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The search page: one document without outside assets. What services wrote is put in as text only,
- * never as HTML. Lines found are newest first; with `live` the API is asked for more once a second
- * while the page is visible. */
+/* The assembler puts the files into the program, so nothing is generated and nothing is read at run
+ * time. The Makefile names them as what this file depends on. */
 #include "userspace/web/page.h"
 
-const char tl_web_page[] =
-	"<!doctype html>\n"
-	"<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-	"content=\"width=device-width,ini"
-	"tial-scale=1\">\n"
-	"<title>tapline</title>\n"
-	"<style>\n"
-	":root{--bg:#fff;--fg:#1c2126;--dim:#7a848e;--line:#e4e8eb;--box:#f5f7f8;--err:#c62828;--"
-	"warn:#a86400;--o"
-	"k:#2e7d32;--id:#7b3fb5;--svc:#0b7285}\n"
-	"@media(prefers-color-scheme:dark){:root{--bg:#14181b;--fg:#dfe4e8;--dim:#828d97;--line:#"
-	"252b30;--box:#1c"
-	"2226;--err:#ff7b72;--warn:#e3b341;--ok:#7ee787;--id:#d2a8ff;--svc:#76d7ea}}\n"
-	"*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:14px/1.5 "
-	"system-ui,sans-"
-	"serif}\n"
-	"header{position:sticky;top:0;background:var(--bg);border-bottom:1px solid "
-	"var(--line);padding:10px 16px;"
-	"display:flex;gap:10px;flex-wrap:wrap;align-items:center}\n"
-	"header "
-	"b{font-size:16px;letter-spacing:.02em}input,select,button{font:inherit;color:inherit;"
-	"background:v"
-	"ar(--box);border:1px solid var(--line);border-radius:6px;padding:5px 9px}\n"
-	"#q{flex:1;min-width:220px}button{cursor:pointer}#state{color:var(--dim);min-width:9em;"
-	"text-align:right}l"
-	"abel{user-select:none}\n"
-	"#rows{padding:6px 0;font:12.5px/1.55 ui-monospace,Menlo,Consolas,monospace}\n"
-	".r{padding:1px "
-	"16px;white-space:pre-wrap;overflow-wrap:anywhere;cursor:pointer;border-left:3px solid tra"
-	"nsparent}.r:hover{background:var(--box)}\n"
-	".r.e{border-left-color:var(--err)}.r.w{border-left-color:var(--warn)}\n"
-	".t,.n{color:var(--dim)}.s{color:var(--svc)}.i{color:var(--id);text-decoration:underline "
-	"dotted}.E{color:"
-	"var(--err)}.W{color:var(--warn)}.I{color:var(--ok)}\n"
-	"pre{margin:2px 16px 8px 34px;padding:8px 12px;background:var(--box);border:1px solid "
-	"var(--line);border-"
-	"radius:6px;white-space:pre-wrap;overflow-wrap:anywhere;font:12px/1.5 "
-	"ui-monospace,Menlo,Consolas,monospa"
-	"ce}\n"
-	"#none{padding:40px;text-align:center;color:var(--dim)}\n"
-	"</style></head><body>\n"
-	"<header><b>tapline</b>\n"
-	"<input id=\"q\" placeholder=\"words, &quot;a phrase&quot;, service=cart, "
-	"severity&gt;=warn, request=ID, "
-	"http.response.status_code&gt;=500\" autofocus spellcheck=\"false\">\n"
-	"<select id=\"since\"><option value=\"\">any time</option><option value=\"5m\">5 "
-	"minutes</option><option "
-	"value=\"1h\">1 hour</option><option value=\"24h\">24 hours</option><option value=\"7d\">7 "
-	"days</option><"
-	"/select>\n"
-	"<select id=\"kind\"><option value=\"\">lines</option><option value=\"1\">HTTP "
-	"exchanges</option></select"
-	">\n"
-	"<button id=\"go\">Search</button><label><input type=\"checkbox\" id=\"live\" checked> "
-	"live</label><span "
-	"id=\"state\"></span></header>\n"
-	"<div id=\"rows\"></div><div id=\"none\" hidden>Nothing found.</div>\n"
-	"<script>\n"
-	"'use strict';\n"
-	"const $=id=>document.getElementById(id),MAX=2000;let newest=0,run=0,token=new "
-	"URLSearchParams(location.s"
-	"earch).get('token')||'';\n"
-	"if(token)history.replaceState(null,'',location.pathname+location.hash);\n"
-	"function el(tag,cls,text){const "
-	"e=document.createElement(tag);if(cls)e.className=cls;if(text!==undefined"
-	")e.textContent=text;return e}\n"
-	"function time(s){const d=new Date(s),p=(n,w)=>String(n).padStart(w,'0');return "
-	"p(d.getMonth()+1,2)+'-'+p"
-	"(d.getDate(),2)+' "
-	"'+p(d.getHours(),2)+':'+p(d.getMinutes(),2)+':'+p(d.getSeconds(),2)+'.'+p(d.getMillise"
-	"conds(),3)}\n"
-	"function row(r){const "
-	"a=r.attributes||{},n=r.severity_number||0,box=el('div'),d=el('div','r'+(n>=17?' e'"
-	":n>=13?' w':''));\n"
-	"d.append(el('span','t',time(r.observed_timestamp)),' ');\n"
-	"if(!a['http.request.method']||r.body)d.append(el('span',n>=17?'E':n>=13?'W':n>=9?'I':'n',("
-	"r.severity_tex"
-	"t||'-').slice(0,5).padEnd(5)),' ');\n"
-	"d.append(el('span','s',(r.resource||{})['service.name']||'-'),' ');\n"
-	"if(a['correlation.id']){const i=el('span','i',a['correlation.id']);i.title='all of this "
-	"request';i.oncli"
-	"ck=e=>{e.stopPropagation();$('q').value='request=\"'+a['correlation.id']+'\"';search()};d."
-	"append('[',i,'"
-	" '+(a['correlation.how']||'')+'] ')}\n"
-	"else d.append(el('span','n','[- '+(a['correlation.why']||'')+'] '));\n"
-	"if(a['http.request.method']&&!r.body){const "
-	"t=a['http.server.request.duration']||a['http.client.request."
-	"duration']||0;d.append((a['network.direction']||'')+' '+a['http.request.method']+' "
-	"'+(a['url.path']||'')"
-	"+' '+(a['http.response.status_code']||'-')+' '+(t*1000).toFixed(1)+' ms')}\n"
-	"else d.append(r.body||'');\n"
-	"d.onclick=()=>{if(getSelection().toString())return;const "
-	"x=box.querySelector('pre');x?x.remove():box.app"
-	"end(el('pre','',JSON.stringify(r,null,2)))};box.append(d);return box}\n"
-	"async function get(path,args){const h=token?{Authorization:'Bearer '+token}:{};const "
-	"a=await fetch(path+"
-	"'?'+new URLSearchParams(args),{headers:h});\n"
-	"const j=await a.json().catch(()=>({error:'status '+a.status}));if(!a.ok)throw new "
-	"Error(j.error||a.statu"
-	"s);return j}\n"
-	"function args(){const "
-	"o={q:$('q').value};if($('since').value)o.since=$('since').value;if($('kind').value"
-	")o.http=1;return o}\n"
-	"async function search(){const "
-	"mine=++run;location.hash=encodeURIComponent($('q').value);$('state').textC"
-	"ontent='...';\n"
-	"try{const j=await "
-	"get('api/search',{...args(),limit:500});if(mine!==run)return;newest=j.newest;const row"
-	"s=$('rows');rows.replaceChildren(...j.records.map(row));\n"
-	"$('none').hidden=j.records.length>0;$('state').textContent=j.records.length+(j.records."
-	"length===500?'+':"
-	"'')+' found'}\n"
-	"catch(e){if(mine===run)$('state').textContent=e.message}}\n"
-	"async function tail(){const mine=run;if($('live').checked&&!document.hidden)try{const "
-	"j=await get('api/t"
-	"ail',{...args(),after:newest,limit:500});\n"
-	"if(mine===run){newest=j.newest;const "
-	"rows=$('rows');if(j.records.length){$('none').hidden=true;rows.prep"
-	"end(...j.records.reverse().map(row))}while(rows.children.length>MAX)rows.lastChild.remove("
-	");if($('state'"
-	").textContent.startsWith('error'))$('state').textContent=''}}\n"
-	"catch(e){if(mine===run)$('state').textContent='error: '+e.message}setTimeout(tail,1000)}\n"
-	"$('go').onclick=search;$('q').onkeydown=e=>{if(e.key==='Enter')search()};$('since')."
-	"onchange=$('kind').o"
-	"nchange=search;\n"
-	"$('q').value=decodeURIComponent(location.hash.slice(1));search().then(tail);\n"
-	"</script></body></html>\n";
+#include "userspace/base/cleanup.h"
 
-const size_t tl_web_page_len = sizeof(tl_web_page) - 1;
+#define HTML "text/html; charset=utf-8"
+#define CSS "text/css; charset=utf-8"
+#define JS "text/javascript; charset=utf-8"
+
+#define FILES(F)                                                                                   \
+	F(index, "/", "index.html", HTML)                                                          \
+	F(style, "/style.css", "style.css", CSS)                                                   \
+	F(theme, "/theme.js", "theme.js", JS)                                                      \
+	F(app, "/app.js", "app.js", JS)                                                            \
+	F(base, "/base.js", "base.js", JS)                                                         \
+	F(lines, "/lines.js", "lines.js", JS)                                                      \
+	F(row, "/row.js", "row.js", JS)                                                            \
+	F(histogram, "/histogram.js", "histogram.js", JS)                                          \
+	F(request, "/request.js", "request.js", JS)                                                \
+	F(services, "/services.js", "services.js", JS)                                             \
+	F(health, "/health.js", "health.js", JS)                                                   \
+	F(explain, "/explain.js", "explain.js", JS)
+
+#define INCLUDE(name, url, file, type)                                                             \
+	__asm__(".section .rodata\n"                                                               \
+		"page_" #name ": .incbin \"userspace/web/page/" file "\"\n"                        \
+		"page_" #name "_end: .byte 0\n"                                                    \
+		".previous");                                                                      \
+	extern const char page_##name[] __attribute__((visibility("hidden")));                     \
+	extern const char page_##name##_end[] __attribute__((visibility("hidden")));
+FILES(INCLUDE)
+
+#define ENTRY(name, at, file, kind) {at, kind, page_##name, page_##name##_end},
+static const struct tl_page_file files[] = {FILES(ENTRY)};
+
+const struct tl_page_file *tl_page_file(const char *url)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (strcmp(url, files[i].url) == 0)
+			return &files[i];
+	return NULL;
+}

@@ -1,43 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each request opens the store anew: that takes a fraction of a millisecond, and a store that is
- * made, moved or replaced while we run is simply found. Without a token only loopback is listened
- * on, and only by names of loopback, so that a page of another site cannot have its name resolved
- * to us. */
+/* Each connection has a thread and each request opens the store anew: that takes a fraction of a
+ * millisecond, a store that is made, moved or replaced while we run is simply found, and one slow
+ * question or browser delays no other. The page is public, what it shows is not: the API asks for
+ * the token. Nothing of a request is ever logged. */
 #include "userspace/web/server.h"
 
-#include <arpa/inet.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "userspace/base/clock.h"
 #include "userspace/base/json.h"
-#include "userspace/store/query.h"
+#include "userspace/web/access.h"
 #include "userspace/web/address.h"
 #include "userspace/web/page.h"
+#include "userspace/web/stream.h"
 
-#define LIMIT_DEFAULT 100
-#define LIMIT_MAX 5000
 #define ANSWER_MAX ((size_t)64 << 20)
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 128
 #define IDLE_S 60
+#define WRONG_TOKEN_MS 300 /* what a wrong guess costs */
 
-struct answer {
-	unsigned status;
-	struct tl_buf body;
+struct server {
+	const struct tl_web_options *options;
+	struct tl_access access;
 };
 
-static void security_headers(struct MHD_Response *response)
+static const struct {
+	const char *name, *value;
+} headers[] = {
+	{"X-Content-Type-Options", "nosniff"},
+	{"Cache-Control", "no-store"},
+	{"Referrer-Policy", "no-referrer"},
+	{"X-Frame-Options", "DENY"},
+	{"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Content-Security-Policy",
+	 "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src "
+	 "'self' "
+	 "data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+	 "require-trusted-types-for 'script'; trusted-types 'none'"},
+};
+
+static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned status,
+				     const char *type, struct MHD_Response *response)
 {
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Cache-Control", "no-store");
-	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-	MHD_add_response_header(
-		response, "Content-Security-Policy",
-		"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-		"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+	enum MHD_Result result;
+
+	MHD_add_response_header(response, "Content-Type", type);
+	for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
+		MHD_add_response_header(response, headers[i].name, headers[i].value);
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
 }
 
 static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status,
@@ -45,233 +60,241 @@ static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned sta
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(text.len, (void *)text.data, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result result;
 
-	if (!response)
-		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type", type);
-	security_headers(response);
-	result = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
-	return result;
+	return response ? send_response(connection, status, type, response) : MHD_NO;
 }
 
-static void refuse(struct answer *answer, unsigned status, const char *why)
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *why)
 {
-	answer->status = status;
-	tl_buf_clear(&answer->body);
-	tl_buf_puts(&answer->body, "{\"error\":");
-	tl_json_string(&answer->body, tl_span_str(why));
-	tl_buf_puts(&answer->body, "}\n");
+	_cleanup_(tl_buf_done) struct tl_buf body = {0};
+
+	tl_buf_puts(&body, "{\"error\":");
+	tl_json_string(&body, tl_span_str(why));
+	tl_buf_puts(&body, "}\n");
+	return send_text(connection, status, "application/json", tl_buf_span(&body));
 }
 
-static const char *argument(struct MHD_Connection *connection, const char *name)
+static enum MHD_Result refuse_error(struct MHD_Connection *connection, int r,
+				    const struct tl_error *error)
 {
-	const char *value = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+	switch (r) {
+	case -EINVAL:
+	case -E2BIG:
+	case -EFBIG:
+		return refuse(connection, 400, error->message);
+	case -ENOENT:
+		return refuse(connection, 404, error->message);
+	default:
+		return refuse(connection, 503, error->message);
+	}
+}
+
+static enum MHD_Result refuse_access(struct MHD_Connection *connection, enum tl_verdict verdict)
+{
+	if (verdict == TL_WRONG_HOST)
+		return refuse(connection, 403,
+			      "without --token-file the page is for this host only: open it as "
+			      "http://127.0.0.1:PORT");
+	if (verdict == TL_WRONG_TOKEN) {
+		poll(NULL, 0, WRONG_TOKEN_MS);
+		return refuse(connection, 401, "this is not the token");
+	}
+	return refuse(connection, 401,
+		      "a token is needed: open http://HOST:PORT/?token=TOKEN once, or send "
+		      "Authorization: Bearer TOKEN");
+}
+
+static const char *argument(void *arg, const char *name)
+{
+	const char *value = MHD_lookup_connection_value(arg, MHD_GET_ARGUMENT_KIND, name);
 
 	return value && *value ? value : NULL;
 }
 
-static int read_query(struct MHD_Connection *connection, bool tail, struct tl_query *query,
-		      struct tl_error *error)
+/* A link with the token leaves a cookie and goes on to where the token is in sight no more. */
+static enum MHD_Result let_in(const struct server *server, struct MHD_Connection *connection,
+			      unsigned status)
 {
-	const char *q = argument(connection, "q"), *since = argument(connection, "since");
-	const char *until = argument(connection, "until"), *limit = argument(connection, "limit");
-	const char *after = argument(connection, "after");
-	uint64_t now = tl_wall_ns();
-	int r = 0;
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+	char cookie[1024];
 
-	query->exchanges = argument(connection, "http") != NULL;
-	query->limit = limit ? strtoul(limit, NULL, 10) : LIMIT_DEFAULT;
-	if (query->limit == 0 || query->limit > LIMIT_MAX)
-		query->limit = LIMIT_MAX;
-	query->after = -1;
-	if (tail)
-		query->after = after ? strtoll(after, NULL, 10) : 0;
-	if (tail && query->after < 0)
-		return tl_error_set(error, -EINVAL, "after: a number from 0 on");
-	if (q)
-		r = tl_query_parse(query, q, error);
-	if (r == 0 && since)
-		r = tl_query_time(since, now, &query->since_ns, error);
-	if (r == 0 && until)
-		r = tl_query_time(until, now, &query->until_ns, error);
-	return r;
+	if (!response)
+		return MHD_NO;
+	tl_access_cookie(&server->access, cookie, sizeof(cookie));
+	MHD_add_response_header(response, "Set-Cookie", cookie);
+	if (status == 303)
+		MHD_add_response_header(response, "Location", "/");
+	return send_response(connection, status, "text/plain", response);
 }
 
-struct rows {
-	struct tl_buf *body;
-	size_t n;
-	int64_t last;
+static enum MHD_Result send_file(const struct server *server, struct MHD_Connection *connection,
+				 const struct tl_page_file *file)
+{
+	const char *token = strcmp(file->url, "/") == 0 ? argument(connection, "token") : NULL;
+	enum tl_verdict verdict;
+
+	if (!server->access.token) {
+		verdict = tl_access_check(&server->access, connection);
+		if (verdict != TL_ALLOWED)
+			return refuse_access(connection, verdict);
+	} else if (token && tl_access_is_token(&server->access, token)) {
+		return let_in(server, connection, 303);
+	} else if (token) {
+		return refuse_access(connection, TL_WRONG_TOKEN);
+	}
+	return send_text(connection, 200, file->type,
+			 (struct tl_span){file->text, (size_t)(file->end - file->text)});
+}
+
+static const struct {
+	const char *url;
+	tl_api_function *function;
+} functions[] = {
+	{"/api/search", tl_api_search},	     {"/api/tail", tl_api_tail},
+	{"/api/request", tl_api_request_of}, {"/api/histogram", tl_api_histogram},
+	{"/api/services", tl_api_services},  {"/api/health", tl_api_health},
 };
 
-static int on_row(void *arg, const struct tl_row *row)
+static enum MHD_Result open_stream(const struct tl_api_request *request,
+				   struct MHD_Connection *connection)
 {
-	struct rows *rows = arg;
-
-	if (rows->n++)
-		tl_buf_putc(rows->body, ',');
-	tl_buf_add(rows->body, row->json.data, row->json.len);
-	if (row->number > rows->last)
-		rows->last = row->number;
-	return rows->body->failed;
-}
-
-static int ask(const struct tl_web_options *options, const struct tl_query *query,
-	       struct tl_buf *body, struct tl_error *error)
-{
-	_cleanup_(tl_store_reader_closep) struct tl_store_reader *reader = NULL;
-	struct rows rows = {.body = body};
-	int64_t newest;
-	int r = tl_store_reader_open(options->store, &reader, error);
-
-	if (r < 0)
-		return r;
-	newest = tl_store_newest(reader, query->exchanges);
-	tl_buf_puts(body, "{\"records\":[");
-	r = tl_store_query(reader, query, on_row, &rows, error);
-	if (r < 0 || body->failed)
-		return r < 0 ? r
-			     : tl_error_set(error, -EFBIG,
-					    "the answer is too large: ask for fewer records");
-	/* A tail that was cut by its limit goes on behind its last row. */
-	if (query->after >= 0 && rows.n == query->limit)
-		newest = rows.last;
-	tl_buf_printf(body, "],\"newest\":%lld}\n",
-		      (long long)(rows.last > newest ? rows.last : newest));
-	return 0;
-}
-
-static void api(const struct tl_web_options *options, struct MHD_Connection *connection, bool tail,
-		struct answer *answer)
-{
-	struct tl_query *query = calloc(1, sizeof(*query));
+	const char *last =
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID");
+	struct MHD_Response *response;
 	struct tl_error error = {0};
-	int r = query ? read_query(connection, tail, query, &error) : -ENOMEM;
+	int64_t after;
+	int r = tl_api_number(request, "after", 0, INT64_MAX, -1, &after, &error);
 
-	if (r == 0)
-		r = ask(options, query, &answer->body, &error);
-	free(query);
-	answer->status = 200;
-	if (r == -EINVAL || r == -E2BIG || r == -EFBIG)
-		refuse(answer, 400, error.message);
-	else if (r < 0)
-		refuse(answer, 503, error.message);
+	/* A browser that lost its connection sends what it had; its link is the old one. */
+	if (r == 0 && last && *last)
+		after = strtoll(last, NULL, 10);
+	r = r < 0 ? r : tl_stream_open(request, connection, after, &response, &error);
+	if (r < 0)
+		return refuse_error(connection, r, &error);
+	return send_response(connection, 200, "text/event-stream", response);
 }
 
-/* Compares in a time that does not tell where they differ. */
-static bool same(const char *a, const char *b)
+static enum MHD_Result answer(const struct server *server, struct MHD_Connection *connection,
+			      const char *url)
 {
-	size_t na = strlen(a), nb = strlen(b);
-	unsigned char differ = na != nb;
+	_cleanup_(tl_buf_done) struct tl_buf body = {.max = ANSWER_MAX};
+	struct tl_stream_counts counts;
+	struct tl_error error = {0};
+	int r;
 
-	for (size_t i = 0; i < na; i++)
-		differ |= (unsigned char)(a[i] ^ b[nb ? i % nb : 0]);
-	return !differ;
-}
+	tl_stream_counts(&counts);
+	const struct tl_api_request request = {
+		.argument = argument,
+		.arg = connection,
+		.store = server->options->store,
+		.state = server->options->state,
+		.skipped = counts.skipped,
+		.streams = counts.open,
+	};
 
-static bool has_token(struct MHD_Connection *connection, const char *token)
-{
-	const char *given =
-		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
-
-	return given && strncmp(given, "Bearer ", 7) == 0 && same(given + 7, token);
-}
-
-static bool is_loopback_name(const char *host)
-{
-	size_t len;
-
-	if (!host)
-		return true; /* HTTP/1.0 tools; browsers always send it */
-	if (host[0] == '[')
-		return strncmp(host, "[::1]", 5) == 0 && (!host[5] || host[5] == ':');
-	len = strcspn(host, ":");
-	return (len == 9 && strncmp(host, "localhost", 9) == 0) ||
-	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == len);
-}
-
-static bool allowed(const struct tl_web_options *options, struct MHD_Connection *connection,
-		    struct answer *answer)
-{
-	if (!options->token &&
-	    !is_loopback_name(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"))) {
-		refuse(answer, 403,
-		       "without --token-file the page is for this host only: open it as "
-		       "http://127.0.0.1:PORT");
-		return false;
+	if (strcmp(url, "/api/stream") == 0)
+		return open_stream(&request, connection);
+	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
+		if (strcmp(url, functions[i].url) != 0)
+			continue;
+		r = functions[i].function(&request, &body, &error);
+		if (r < 0)
+			return refuse_error(connection, r, &error);
+		return send_text(connection, 200, "application/json", tl_buf_span(&body));
 	}
-	if (options->token && !has_token(connection, options->token)) {
-		refuse(answer, 401,
-		       "a token is needed: open the page as http://HOST:PORT/?token=TOKEN, or send "
-		       "Authorization: "
-		       "Bearer TOKEN");
-		return false;
-	}
-	return true;
+	return refuse(connection, 404, "there is /, and the API that docs/web.md describes");
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *size, void **state)
 {
-	const struct tl_web_options *options = arg;
-	struct answer answer = {.status = 404, .body = {.max = ANSWER_MAX}};
-	enum MHD_Result result;
+	const struct server *server = arg;
+	const struct tl_page_file *file = tl_page_file(url);
+	bool session = strcmp(url, "/api/session") == 0;
+	enum tl_verdict verdict;
 
-	(void)version, (void)data, (void)size, (void)state;
-	if (strcmp(method, "GET") != 0)
-		refuse(&answer, 405, "only GET");
-	else if (strcmp(url, "/") == 0)
-		return send_text(connection, 200, "text/html; charset=utf-8",
-				 (struct tl_span){tl_web_page, tl_web_page_len});
-	else if (strcmp(url, "/healthz") == 0)
+	(void)version, (void)data, (void)state;
+	if (*size) { /* a body, which nothing here takes */
+		*size = 0;
+		return MHD_YES;
+	}
+	if (strcmp(method, session ? "POST" : "GET") != 0)
+		return refuse(connection, 405, session ? "only POST" : "only GET");
+	if (strcmp(url, "/healthz") == 0)
 		return send_text(connection, 200, "text/plain", TL_SPAN_LIT("ok\n"));
-	else if (strcmp(url, "/api/search") != 0 && strcmp(url, "/api/tail") != 0)
-		refuse(&answer, 404, "there is /, /api/search and /api/tail");
-	else if (allowed(options, connection, &answer))
-		api(options, connection, strcmp(url, "/api/tail") == 0, &answer);
-	result =
-		send_text(connection, answer.status, "application/json", tl_buf_span(&answer.body));
-	tl_buf_done(&answer.body);
-	return result;
+	if (file)
+		return send_file(server, connection, file);
+	verdict = tl_access_check(&server->access, connection);
+	if (verdict != TL_ALLOWED)
+		return refuse_access(connection, verdict);
+	if (session && server->access.token)
+		return let_in(server, connection, 204);
+	return answer(server, connection, url);
 }
 
-static bool is_loopback(const struct sockaddr_storage *where)
+int tl_web_check(const char *listen, bool has_token, struct tl_error *error)
 {
-	if (where->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)where)->sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)where)->sin6_addr);
+	struct sockaddr_storage where;
+	int r = tl_address_parse(listen, &where, error);
+
+	if (r < 0)
+		return r;
+	if (!tl_access_is_loopback(&where) && !has_token)
+		return tl_error_set(error, -EINVAL,
+				    "%s can be reached by others, and log lines may hold anything: "
+				    "give a file with a token (openssl rand -hex 16 > FILE), or "
+				    "listen on 127.0.0.1",
+				    listen);
+	return 0;
+}
+
+static int check_token(const char *token, struct tl_error *error)
+{
+	static const char fit[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+
+	if (strlen(token) < TL_WEB_TOKEN_MIN || strlen(token) > TL_WEB_TOKEN_MAX)
+		return tl_error_set(error, -EINVAL,
+				    "the token can be guessed, or is too long: take %d to %d "
+				    "characters, for example of openssl rand -hex 16",
+				    TL_WEB_TOKEN_MIN, TL_WEB_TOKEN_MAX);
+	if (strspn(token, fit) != strlen(token))
+		return tl_error_set(error, -EINVAL,
+				    "the token has characters that a link cannot carry: take "
+				    "letters, digits and -._~");
+	return 0;
 }
 
 int tl_web_serve(const struct tl_web_options *options, uint16_t *ret_port, struct tl_error *error)
 {
+	static struct server server; /* of the process */
 	const union MHD_DaemonInfo *info;
 	struct sockaddr_storage where;
 	struct MHD_Daemon *daemon;
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD;
+	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION;
 	int r = tl_address_parse(options->listen, &where, error);
 
+	r = r < 0 ? r : tl_web_check(options->listen, options->token != NULL, error);
+	if (r == 0 && options->token)
+		r = check_token(options->token, error);
 	if (r < 0)
 		return r;
-	if (!is_loopback(&where) && !options->token)
-		return tl_error_set(error, -EINVAL,
-				    "%s can be reached by others, and log lines may hold anything: "
-				    "give --token-file, or listen "
-				    "on 127.0.0.1",
-				    options->listen);
 	if (where.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
+	server.options = options;
+	server.access.token = options->token;
 	errno = 0;
-	daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, (void *)options,
-				  MHD_OPTION_SOCK_ADDR, &where, MHD_OPTION_CONNECTION_LIMIT,
-				  (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-				  (unsigned)IDLE_S, MHD_OPTION_END);
+	daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, &server, MHD_OPTION_SOCK_ADDR,
+				  &where, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20, MHD_OPTION_END);
 	if (!daemon)
 		return tl_error_set(error, errno ? -errno : -EADDRINUSE,
-				    "cannot listen on %s: %s; choose another with --listen",
+				    "cannot listen on %s: %s; choose another address",
 				    options->listen, strerror(errno ? errno : EADDRINUSE));
 	info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT);
-	*ret_port = info ? info->port : 0;
+	server.access.port = *ret_port = info ? info->port : 0;
 	return 0;
 }
