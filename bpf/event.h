@@ -65,6 +65,11 @@ enum tl_unit_kind {
 			     */
 };
 
+#define TL_UNIT_NAMES                                                                              \
+	{                                                                                          \
+		"thread", "goroutine"                                                              \
+	}
+
 /* Every event begins so. Ring records have size classes: `len` says what is meant, not the record's
  * size. */
 struct tl_event {

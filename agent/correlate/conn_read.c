@@ -112,7 +112,7 @@ static void bind_reader(struct tl_conn *conn, struct tl_request *request)
 	struct tl_actor *actor;
 
 	if (key.kind != TL_UNIT_THREAD)
-		tl_gate_units(corr, request->proc->gate);
+		tl_gate_units(corr, request->proc->gate, (uint8_t)key.kind);
 	if (key.kind != TL_UNIT_THREAD && !key.id)
 		return;
 	actor = tl_actor_get(corr, request->proc, &key);
@@ -128,7 +128,7 @@ static void mark_pipelined(struct tl_conn *conn)
 {
 	conn->pipelined = true;
 	for (struct tl_request *request = conn->queue; request; request = request->next) {
-		request->ambiguous = true;
+		request->ambiguous = request->pipelined = true;
 		if (request->reader)
 			tl_hold_dirty(conn->corr, request->reader);
 	}
@@ -221,7 +221,7 @@ static void judge_writer(struct tl_conn *conn, struct tl_request *request)
 	struct tl_actor_key writer = writer_of(conn);
 
 	if (memcmp(&writer, &conn->response_writer, sizeof(writer)) != 0) {
-		writer.id = UINT64_MAX;
+		writer.id = TL_ACTOR_SEVERAL;
 		writer.kind = TL_UNIT_THREAD;
 	}
 	tl_actor_answer(conn->corr, request, &writer);
@@ -304,13 +304,13 @@ static void check_writer(struct tl_conn *conn)
 	struct tl_request *request = conn->queue;
 	struct tl_actor_key writer;
 
-	if (!request || !request->one_writer || !request->reader)
+	if (!request || !request->one_writer || !request->writer)
 		return;
 	writer = writer_of(conn);
-	if (memcmp(&writer, &request->reader->key, sizeof(writer)) == 0)
+	if (memcmp(&writer, &request->writer->key, sizeof(writer)) == 0)
 		return;
 	request->one_writer = false;
-	tl_hold_dirty(conn->corr, request->reader);
+	tl_hold_dirty(conn->corr, request->writer);
 }
 
 static void touch(struct tl_conn *conn)

@@ -50,7 +50,7 @@ static void the_lines_own_field_passes_through(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
 		assert_none(say(&bed, &background, without[i]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
-	bed_init(&bed, (struct tl_corr_options){.no_inline = true});
+	bed_init(&bed, (struct tl_corr_options){.levels = TL_LEVELS_ALL & ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE)});
 	assert_none(say(&bed, &background, with[0]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
 }
