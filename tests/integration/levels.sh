@@ -1,0 +1,108 @@
+#!/bin/bash
+# The levels that go by place, on real servers: access logs behind the response (nginx as a proxy, gunicorn's threads, Apache),
+# lines of a pool whose requests another thread reads, http.server's threads. Each line's truth is a hash in the query that the
+# agent cannot invert. 0 wrong ids; the recall is printed. Environment: REQUESTS (1500 each), CLIENTS (16), ONLY (servers), PORT.
+. "$(dirname "$0")/lib.bash"
+requests=${REQUESTS:-1500} clients=${CLIENTS:-16} port=${PORT:-21500}
+only=${ONLY:-pool jobs http.server gunicorn nginx apache}
+export TAPLINE_STORE=$work/store.db
+failed=0
+
+# tap NAME PORT RECALL [close] -- COMMAND...: runs it, loads it, checks it; RECALL in percent is the least.
+tap() {
+	local name=$1 port=$2 close=$3 run
+	shift 3
+	"$tapline" run -o json ${LEVELS:+--levels "$LEVELS"} -- "$@" > "$work/$name.json" 2> "$work/$name.err" &
+	run=$!
+	pids+=("$run")
+	wait_until 30 "$name does not answer" curl -sf -o "$work/curl" "http://127.0.0.1:$port/"
+	python3 "$root/tests/integration/levels_load.py" load "$port" "$requests" "$clients" "$work/$name.truth" $close \
+		|| die "$name: the load failed"
+	KEEPER=$name
+	wait_until 20 "$name: not every line came" enough "$name"
+	[ -z "${STATUS:-}" ] || { sleep 1.2; } ; [ -z "${STATUS:-}" ] || "$tapline" status --correlation --state "$(ls -d "$work"/run-*/ | tail -1)" || true
+	kill -TERM "$run"
+	wait "$run" || true
+	say "$name:"
+	python3 "$root/tests/integration/levels_load.py" check "$work/$name.truth" "$work/$name.json" "$requests" || failed=1
+}
+
+enough() { [ "$(grep -c 'gt=[0-9a-f]' "$work/$1.json")" -ge "$requests" ]; }
+
+pool() { tap pool "$port" "" "$O/tests/tools/pool_server" "$port" 8 0; }
+jobs() { tap jobs $((port + 1)) "" "$O/tests/tools/pool_server" $((port + 1)) 8 1; }
+
+http.server() {
+	mkdir -p "$work/www"
+	tap http.server $((port + 2)) "" /usr/bin/python3 -u -m http.server -d "$work/www" --bind 127.0.0.1 $((port + 2))
+}
+
+app() {
+	cat > "$work/app.py" << 'END'
+import time
+
+def app(environ, start_response):
+    time.sleep(0.002)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+END
+}
+
+gunicorn() {
+	app
+	tap gunicorn $((port + 3)) "" /usr/bin/python3 -u -m gunicorn --chdir "$work" -b 127.0.0.1:$((port + 3)) -w 2 --threads 8 \
+		--worker-class gthread --keep-alive 10 --access-logfile - app:app
+}
+
+sync() {
+	app
+	tap sync $((port + 4)) "" /usr/bin/python3 -u -m gunicorn --chdir "$work" -b 127.0.0.1:$((port + 4)) -w 4 \
+		--access-logfile - app:app
+}
+
+nginx() {
+	app
+	mkdir -p "$work/nginx"
+	background upstream /usr/bin/python3 -m gunicorn --chdir "$work" -b 127.0.0.1:$((port + 6)) -w 2 --threads 8 app:app
+	cat > "$work/nginx/nginx.conf" << END
+daemon off; worker_processes 2; pid $work/nginx/pid; error_log stderr;
+events { worker_connections 512; }
+http {
+	access_log /dev/stdout;
+	client_body_temp_path $work/nginx; proxy_temp_path $work/nginx; fastcgi_temp_path $work/nginx; uwsgi_temp_path $work/nginx;
+	scgi_temp_path $work/nginx;
+	server { listen 127.0.0.1:$((port + 5)); location / { proxy_pass http://127.0.0.1:$((port + 6)); } }
+}
+END
+	tap nginx $((port + 5)) "" /usr/sbin/nginx -c "$work/nginx/nginx.conf" -p "$work/nginx"
+	stop_pid "$last"
+}
+
+apache() {
+	mkdir -p "$work/apache" "$work/www"
+	echo ok > "$work/www/index.html"
+	cat > "$work/apache/apache.conf" << END
+ServerRoot $work/apache
+ServerName t
+PidFile $work/apache/pid
+Listen 127.0.0.1:$((port + 7))
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
+ErrorLog /dev/stderr
+LogFormat "%h %t \"%r\" %>s %b" common
+CustomLog /dev/stdout common
+DocumentRoot $work/www
+DirectoryIndex index.html
+ServerLimit 2
+ThreadsPerChild 8
+StartServers 2
+MaxRequestWorkers 16
+MinSpareThreads 16
+MaxSpareThreads 16
+END
+	tap apache $((port + 7)) "" /usr/sbin/apache2 -f "$work/apache/apache.conf" -D FOREGROUND
+}
+
+for server in $only; do "$server"; done
+[ $failed = 0 ] || die "wrong ids, or lines missing"
