@@ -229,7 +229,7 @@ static enum tl_why before_response(const struct tl_corr *corr, const struct tl_r
 		return TL_WHY_CUT;
 	if (why == TL_WHY_NOTHING &&
 	    !has_form(corr, request, line, at_head(request, line->wait_ns)))
-		return TL_WHY_AMBIENT;
+		return TL_WHY_UNPROVED;
 	return why;
 }
 
@@ -245,7 +245,7 @@ static enum tl_why amid_response(const struct tl_corr *corr, const struct tl_act
 		return TL_WHY_AMBIGUOUS;
 	if (actor->key.kind == TL_UNIT_THREAD && line->wait_ns > request->settled_ns)
 		return TL_WHY_CUT;
-	return has_form(corr, request, line, false) ? TL_WHY_NOTHING : TL_WHY_AMBIENT;
+	return has_form(corr, request, line, false) ? TL_WHY_NOTHING : TL_WHY_UNPROVED;
 }
 
 static bool has_open(const struct tl_cproc *proc, uint64_t time_ns)
@@ -279,7 +279,7 @@ struct tl_request *tl_bracket_find(struct tl_corr *corr, const struct tl_cproc *
 	if (!has_open(proc, line->time_ns))
 		*ret_why = TL_WHY_NO_REQUEST;
 	else if (!tl_form_is_bracketed(corr, form, true))
-		*ret_why = TL_WHY_AMBIENT;
+		*ret_why = TL_WHY_UNPROVED;
 	else
 		*ret_wait = true;
 	return NULL;

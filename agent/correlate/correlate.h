@@ -57,7 +57,7 @@ enum tl_why {
 	TL_WHY_FULL,	     /* a table was full */
 	TL_WHY_OFF,	     /* correlation is switched off */
 	TL_WHY_CUT,	/* the thread may have been given other work between line and response */
-	TL_WHY_AMBIENT, /* the position fits, but lines of this form are not proved to be requests'
+	TL_WHY_UNPROVED, /* the position fits, but lines of this form are not proved to be requests'
 			 */
 	TL_WHYS
 };
@@ -65,7 +65,7 @@ enum tl_why {
 	{                                                                                          \
 		"", "no-request", "gate-closed", "ambiguous", "foreign-unit", "batched", "shared", \
 			"after-response", "unanswered", "desync", "lost", "restart",               \
-			"unit-unknown", "full", "off", "cut", "ambient"                            \
+			"unit-unknown", "full", "off", "cut", "unproved"                            \
 	}
 
 struct tl_attribution {

@@ -162,7 +162,7 @@ static struct finding by_place(struct tl_corr *corr, struct tl_cproc *proc,
 	if (is_found(&next))
 		return next;
 	/* That it is not proved is news where the rule is believed. */
-	if (next.why == TL_WHY_CUT || next.why == TL_WHY_AMBIENT)
+	if (next.why == TL_WHY_CUT || next.why == TL_WHY_UNPROVED)
 		first = next;
 	next = by_tail(corr, actor, line);
 	return is_found(&next) ? next : first;

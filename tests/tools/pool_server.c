@@ -63,7 +63,8 @@ static void answer(const struct item *item, int number)
 	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = item->fd};
 
 	say("begin", number, item->gt);
-	usleep(number % 4 ? 0 : 300);
+	if (number % 4 == 0)
+		usleep(300);
 	say("about to answer", number, item->gt);
 	if (write(item->fd, text, sizeof(text) - 1) < 0) {
 		close(item->fd);

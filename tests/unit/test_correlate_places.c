@@ -367,7 +367,7 @@ static void a_job_of_the_pool_between_two_requests_is_told_by_its_form(void **st
 	job = say(&bed, &w1, "job 2");
 	own = say(&bed, &w1, "working 1");
 	answer(&bed, 1, &w1);
-	assert_none(job, TL_WHY_AMBIENT);
+	assert_none(job, TL_WHY_UNPROVED);
 	assert_id(own, TL_HOW_THREAD_BRACKET, "a");
 	bed_done(&bed);
 }
@@ -381,7 +381,7 @@ static void a_form_not_yet_known_is_not_believed(void **state)
 	hand_over(&bed, CONFIRMS);
 	request(&bed, 1, &reactor, "a");
 	waits(&bed, &w1);
-	assert_none(say(&bed, &w1, "never seen before"), TL_WHY_AMBIENT);
+	assert_none(say(&bed, &w1, "never seen before"), TL_WHY_UNPROVED);
 	answer(&bed, 1, &w1);
 	bed_done(&bed);
 }
@@ -401,7 +401,7 @@ static void a_line_before_its_requests_header_is_ambient_from_then_on(void **sta
 	assert_none(&bed.lines[bed.n_lines - 1], TL_WHY_FOREIGN);
 	request(&bed, 1, &reactor, "b");
 	waits(&bed, &w1);
-	assert_none(say(&bed, &w1, "working 2"), TL_WHY_AMBIENT);
+	assert_none(say(&bed, &w1, "working 2"), TL_WHY_UNPROVED);
 	bed_done(&bed);
 }
 
