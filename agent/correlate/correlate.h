@@ -37,8 +37,11 @@ enum tl_how {
 			"inline-token"                                                             \
 	}
 
-/* Sets of levels: bit 1 << enum tl_how. */
+/* Sets of levels: bit 1 << enum tl_how. `single` gives a candidate, never an id, and is not among
+ * all. */
 #define TL_LEVELS_ALL (((1u << TL_HOWS) - 1) & ~(1u << TL_HOW_NONE))
+#define TL_LEVEL_SINGLE (1u << TL_HOWS)
+#define TL_LEVELS_GIVEN (1u << 31) /* the set is meant, even when it is empty */
 
 enum tl_why {
 	TL_WHY_NOTHING,	       /* there is an id */
@@ -56,16 +59,16 @@ enum tl_why {
 	TL_WHY_UNIT_UNKNOWN, /* the runtime's unit could not be read */
 	TL_WHY_FULL,	     /* a table was full */
 	TL_WHY_OFF,	     /* correlation is switched off */
-	TL_WHY_CUT,	/* the thread may have been given other work between line and response */
+	TL_WHY_CUT,	 /* the thread may have been given other work between line and response */
 	TL_WHY_UNPROVED, /* the position fits, but lines of this form are not proved to be requests'
-			 */
+			  */
 	TL_WHYS
 };
 #define TL_WHY_NAMES                                                                               \
 	{                                                                                          \
 		"", "no-request", "gate-closed", "ambiguous", "foreign-unit", "batched", "shared", \
 			"after-response", "unanswered", "desync", "lost", "restart",               \
-			"unit-unknown", "full", "off", "cut", "unproved"                            \
+			"unit-unknown", "full", "off", "cut", "unproved"                           \
 	}
 
 struct tl_attribution {
@@ -96,7 +99,7 @@ struct tl_corr_options {
 	uint64_t hold_bytes;	/* held per process; default 1 MiB */
 	uint32_t gate_confirms; /* confirmations without contradiction that open a gate; default
 				   300 */
-	uint32_t levels;	/* those that may speak; 0: TL_LEVELS_ALL */
+	uint32_t levels;	/* those that may speak, by tl_levels_parse; 0: TL_LEVELS_ALL */
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
 	bool off;				     /* every line is none, why off */
 	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
@@ -107,6 +110,10 @@ struct tl_corr_options {
 	void (*ignore)(void *arg, uint64_t sock, uint64_t sock_ino);
 	void *arg;
 };
+
+/* Reads a comma list of level names; `default` is all but `single`; with `-` in front a level is
+ * taken away, at the list's begin from the default. Errors: -EINVAL an unknown name. */
+int tl_levels_parse(const char *text, uint32_t *ret_levels, struct tl_error *error);
 
 int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
 		struct tl_error *error);

@@ -142,6 +142,13 @@ static const struct tl_option options[] = {
 	 .offset = FIELD(correlate),
 	 .value = "true",
 	 .help = "Give lines the id of their request."},
+	{.name = "levels",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(levels),
+	 .value = "default",
+	 .metavar = "LIST",
+	 .help = "Ways to know a line's request that may be used: default, or a comma list; -NAME "
+		 "takes one away (docs/correlation.md)."},
 	{.name = "gate-confirms",
 	 .type = TL_OPT_INT,
 	 .offset = FIELD(gate_confirms),
@@ -149,7 +156,7 @@ static const struct tl_option options[] = {
 	 .min = 1,
 	 .max = 1000000,
 	 .metavar = "N",
-	 .help = "Requests that must confirm the thread rule before it is believed."},
+	 .help = "Requests that must confirm a rule before it is believed."},
 	{.name = "backend",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(backend),
@@ -305,7 +312,8 @@ static bool reap(struct tl_run *run)
 			run->agent_status = status;
 			run->failed = true;
 			tl_msg(TL_ERROR,
-			       "the agent ended unexpectedly (%s %d): what was captured is kept, and "
+			       "the agent ended unexpectedly (%s %d): what was captured is kept, "
+			       "and "
 			       "the run ends",
 			       WIFEXITED(status) ? "status" : "signal",
 			       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));

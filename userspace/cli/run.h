@@ -17,6 +17,7 @@ struct tl_run_settings {
 	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *multiline, *service_name,
 		*parser;
 	int64_t gate_confirms;
+	const char *levels;
 	uint64_t log_bytes;
 };
 
