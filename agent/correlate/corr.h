@@ -47,6 +47,7 @@ struct tl_cproc {
 	uint64_t
 		blind_ns; /* when a table was full for it: what it serves may be unknown; 0 never */
 	uint32_t open_server; /* server requests open now */
+	uint64_t ended_ns;    /* when one ended last */
 	uint32_t lost_gen;
 	uint32_t refs;	 /* connections, requests, actors */
 	uint32_t tokens; /* entries in the index of ids */

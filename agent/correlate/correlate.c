@@ -259,7 +259,8 @@ static bool is_evidence(const struct tl_corr *corr, const struct tl_cproc *proc,
 			const struct tl_line *line)
 {
 	const uint32_t by_form =
-		1u << TL_HOW_TAIL | 1u << TL_HOW_THREAD_BRACKET | 1u << TL_HOW_UNIT_BRACKET;
+		1u << TL_HOW_TAIL | 1u << TL_HOW_THREAD_BRACKET | 1u << TL_HOW_UNIT_BRACKET |
+		TL_LEVEL_SINGLE;
 
 	/* A joined line comes later than it was written. */
 	return proc->started && proc->gate && (corr->options.levels & by_form) &&

@@ -75,6 +75,7 @@ struct tl_attribution {
 	enum tl_how how;
 	enum tl_why why;	  /* set when how is none */
 	const struct tl_ids *ids; /* of the request; NULL for none and app; valid during the call */
+	const struct tl_ids *candidate; /* level single: a guess where how is none; NULL; as ids */
 };
 
 /* An HTTP exchange, told when the response is complete or the connection ended. */

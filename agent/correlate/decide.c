@@ -254,6 +254,25 @@ static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct
 	}
 }
 
+/* Level single, a guess: the only request that the process serves, when none has ended of late and
+ * the line's form was never seen while it served nothing. */
+static struct tl_request *guess(const struct tl_corr *corr, const struct tl_cproc *proc,
+				const struct tl_line *line)
+{
+	const struct tl_form *form;
+
+	if (!(corr->options.levels & TL_LEVEL_SINGLE) || !proc || !proc->gate ||
+	    proc->open_server != 1 || proc->ended_ns + corr->options.hold_ns > line->time_ns)
+		return NULL;
+	form = tl_form_find(proc->gate, line->template);
+	if (!form || form->ambient)
+		return NULL;
+	for (struct tl_request *r = proc->open; r; r = r->next_open)
+		if (r->server && r->header_ns <= line->time_ns)
+			return r;
+	return NULL;
+}
+
 bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
 	       enum tl_why give_up, struct tl_decision *ret)
 {
@@ -273,6 +292,8 @@ bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line
 		ret->request = finding.request;
 	}
 	add_inline(corr, proc, line, ret);
+	if (ret->how == TL_HOW_NONE)
+		ret->candidate = guess(corr, proc, line);
 	return true;
 }
 
@@ -288,8 +309,12 @@ void tl_decision_tell(struct tl_corr *corr, const struct tl_decision *decision,
 		if (decision->gate)
 			decision->gate->why[ret->why]++;
 	}
-	if (!decision->request)
+	if (!decision->request && !decision->candidate)
 		return;
-	tl_request_ids(corr, decision->request, &corr->answer);
-	ret->ids = &corr->answer;
+	tl_request_ids(corr, decision->request ? decision->request : decision->candidate,
+		       &corr->answer);
+	if (decision->request)
+		ret->ids = &corr->answer;
+	else
+		ret->candidate = &corr->answer;
 }

@@ -175,8 +175,10 @@ void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t e
 	tell(corr, request, complete);
 	unlink_request(request);
 	request->conn = NULL;
-	if (request->server)
+	if (request->server) {
 		request->proc->open_server--;
+		request->proc->ended_ns = end_ns;
+	}
 	if (reader && reader->current == request)
 		reader->current = NULL;
 	if (reader)

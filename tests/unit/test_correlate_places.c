@@ -544,6 +544,51 @@ static void a_level_that_is_switched_off_does_not_speak(void **state)
 	}
 }
 
+static void a_guess_is_a_candidate_only_and_only_when_asked_for(void **state)
+{
+	struct tl_corr_options options = few;
+	struct tl_line line_ = {.writer = {10, 99, 500000000, 0, TL_UNIT_THREAD}};
+	struct tl_attribution a;
+	struct bed bed;
+
+	(void)state;
+	for (int on = 0; on < 2; on++) {
+		options.levels = TL_LEVELS_ALL | (on ? TL_LEVEL_SINGLE : 0);
+		bed_init(&bed, options);
+		request(&bed, 1, &t1, "a");
+		tl_buf_clear(&line_.bytes);
+		tl_buf_puts(&line_.bytes, "whose");
+		line_.time_ns = line_.end_ns = bed.now + 1000;
+		assert_int_equal(tl_corr_line(bed.corr, &line_, &a), 1);
+		assert_int_equal(a.how, TL_HOW_NONE);
+		assert_int_equal(a.candidate != NULL, on);
+		request(&bed, 2, &t2, "b");
+		assert_int_equal(tl_corr_line(bed.corr, &line_, &a), 1);
+		assert_null(a.candidate);
+		bed_done(&bed);
+	}
+	tl_buf_done(&line_.bytes);
+}
+
+static void levels_are_read_from_a_list(void **state)
+{
+	struct tl_error error = {0};
+	uint32_t levels;
+
+	(void)state;
+	assert_int_equal(tl_levels_parse("default", &levels, &error), 0);
+	assert_int_equal(levels, TL_LEVELS_ALL | TL_LEVELS_GIVEN);
+	assert_int_equal(tl_levels_parse("unit,tail", &levels, &error), 0);
+	assert_int_equal(levels, 1u << TL_HOW_UNIT | 1u << TL_HOW_TAIL | TL_LEVELS_GIVEN);
+	assert_int_equal(tl_levels_parse("-tail,single", &levels, &error), 0);
+	assert_int_equal(levels, (TL_LEVELS_ALL & ~(1u << TL_HOW_TAIL)) | TL_LEVEL_SINGLE |
+					 TL_LEVELS_GIVEN);
+	assert_int_equal(tl_levels_parse("", &levels, &error), 0);
+	assert_int_equal(levels, TL_LEVELS_GIVEN);
+	assert_int_equal(tl_levels_parse("unit,none", &levels, &error), -EINVAL);
+	assert_non_null(strstr(error.message, "\"none\" is no level"));
+}
+
 static void an_id_born_in_the_response_reaches_the_lines_that_wait_for_it(void **state)
 {
 	struct bed bed;
@@ -613,6 +658,8 @@ int main(void)
 		cmocka_unit_test(a_task_that_answers_owns_its_lines_between_header_and_response),
 		cmocka_unit_test(a_task_that_writes_for_several_requests_at_once_is_nobodys),
 		cmocka_unit_test(a_level_that_is_switched_off_does_not_speak),
+		cmocka_unit_test(a_guess_is_a_candidate_only_and_only_when_asked_for),
+		cmocka_unit_test(levels_are_read_from_a_list),
 		cmocka_unit_test(an_id_born_in_the_response_reaches_the_lines_that_wait_for_it),
 		cmocka_unit_test(forms_past_the_maximum_are_never_believed),
 	};
