@@ -55,18 +55,17 @@ static const struct tl_request *answered_before(const struct tl_request *request
 	return NULL;
 }
 
-/* Nothing of an earlier request can reach to where the line stands: the writer waited since it
- * finished that one (a unit: it had finished before this one came). */
+/* Nothing of an earlier request can reach to where the line stands: the writer had finished that
+ * one when this one came, and (threads) has waited since. Under a backlog that is never so: there a
+ * thread goes from what it still says of one request to the next without a pause, and neither form
+ * nor place tells which is which. */
 static bool at_head(const struct tl_request *request, uint64_t wait_ns)
 {
 	const struct tl_request *before = answered_before(request);
 
-	if (!before)
-		return true;
-	if (before->state != TL_REQ_DONE)
+	if (before && (before->state != TL_REQ_DONE || request->header_ns <= before->end_ns))
 		return false;
-	return request->writer->key.kind == TL_UNIT_THREAD ? wait_ns > before->end_ns
-							   : request->header_ns > before->end_ns;
+	return request->writer->key.kind != TL_UNIT_THREAD || wait_ns >= request->header_ns;
 }
 
 static bool is_cut(const struct tl_request *request, uint64_t time_ns)
