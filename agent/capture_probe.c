@@ -107,7 +107,6 @@ static const char *const syscalls[] = {
 	/* waits */
 	"__x64_sys_accept",
 	"__x64_sys_accept4",
-	"__x64_sys_clock_nanosleep",
 	"__x64_sys_epoll_pwait",
 	"__x64_sys_epoll_pwait2",
 	"__x64_sys_epoll_wait",
@@ -118,7 +117,6 @@ static const char *const syscalls[] = {
 	"__x64_sys_io_uring_enter",
 	"__x64_sys_mq_timedreceive",
 	"__x64_sys_msgrcv",
-	"__x64_sys_nanosleep",
 	"__x64_sys_pause",
 	"__x64_sys_poll",
 	"__x64_sys_ppoll",
@@ -128,8 +126,6 @@ static const char *const syscalls[] = {
 	"__x64_sys_select",
 	"__x64_sys_semop",
 	"__x64_sys_semtimedop",
-	"__x64_sys_wait4",
-	"__x64_sys_waitid",
 };
 
 int tl_probe_syscalls(const char ***ret_names, size_t *ret_n, struct tl_error *error)

@@ -85,9 +85,10 @@ struct tl_event {
 	__u64 unit;	/* execution unit within the process, by unit_kind */
 	__u32 lost_gen; /* the process's count of refused events (log or wire) before this one */
 	/* LOG, WIRE: how long ago the thread last returned from a call in which it may have been
-	 * given other work: a wait (futex, poll, epoll, accept, sleep ...) or a read of a pipe, an
-	 * event descriptor or a socket that is not watched. At most TL_WAITED_MAX, which also
-	 * means: longer ago, or never seen to wait. Not kept where threads are not the unit
+	 * given other work: a wait for one of several things (futex, epoll, poll of more than one
+	 * descriptor, accept ...) or a read of a pipe, an event descriptor or a unix socket. A
+	 * sleep, or a wait for one descriptor, gives no other work. At most TL_WAITED_MAX, which
+	 * also means: longer ago, or never seen to wait. Not kept where threads are not the unit
 	 * (goroutines). */
 	__u32 waited_ns;
 };

@@ -93,7 +93,7 @@ static __always_inline bool tl_futex_waits(const struct pt_regs *regs, long ret)
 	return ret != -11 && op < 32 && (TL_FUTEX_WAITS & (1u << op));
 }
 
-/* A wait, as `bits` of its number say. Others' waits cost the lookup of their process. */
+/* A wait, as `bits` of its number say. Others' waits cost the look at whether they are selected. */
 static __always_inline void tl_wait(const struct pt_regs *regs, __u8 bits, long ret)
 {
 	struct tl_control *control = TL_LOOKUP0(tl_control);
@@ -101,7 +101,9 @@ static __always_inline void tl_wait(const struct pt_regs *regs, __u8 bits, long 
 
 	if (!control || !tl_is_selected(control, id >> 32))
 		return;
-	if ((bits & TL_NR_WAIT) || tl_futex_waits(regs, ret))
+	bits &= TL_NR_WAITS;
+	if (bits == TL_NR_WAIT || (bits == TL_NR_POLL && TL_ARG2(regs) > 1) ||
+	    (bits == TL_NR_FUTEX && tl_futex_waits(regs, ret)))
 		tl_note_wait(id);
 }
 
@@ -120,13 +122,13 @@ static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 	}
 	if (!tl_wire || !h->control->wire || type != SOCK_STREAM ||
 	    (family != AF_INET && family != AF_INET6 && family != AF_UNIX)) {
-		if (in)
+		if (in && family == AF_UNIX)
 			tl_note_wait(h->id);
 		return;
 	}
 	if (tl_is_peek(h) || !tl_find_proc(h) || !tl_one_message(h))
 		return;
-	if (!tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0) && in)
+	if (!tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0) && in && family == AF_UNIX)
 		tl_note_wait(h->id);
 }
 
@@ -172,7 +174,7 @@ static __always_inline void tl_call(void *ctx, struct pt_regs *regs, __u8 bits, 
 	struct tl_hit h = {.ctx = ctx, .regs = regs, .ret = ret, .call = bits & TL_NR_CALL};
 	bool in = h.call >= TL_CALL_READ && h.call <= TL_CALL_RECVMMSG;
 
-	if (bits & (TL_NR_WAIT | TL_NR_FUTEX))
+	if (bits & TL_NR_WAITS)
 		return tl_wait(regs, bits, ret);
 	if (ret < 0 || (!ret && !(in && h.call != TL_CALL_RECVMMSG)))
 		return;

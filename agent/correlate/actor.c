@@ -197,6 +197,8 @@ static void judge_reader(struct tl_corr *corr, struct tl_request *request,
 		return;
 	}
 	request->proved = true;
+	if (reader->proc->gate && !request->ambiguous)
+		reader->proc->gate->direct_answers++;
 	overlapped = request->overlapped || request->proc->started != request->started_before + 1;
 	if (!request->ambiguous && (overlapped || tl_unit_is_own((uint8_t)reader->key.kind)))
 		tl_gate_confirm(corr, reader->proc->gate, tl_rule_of((uint8_t)reader->key.kind));

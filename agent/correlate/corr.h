@@ -29,8 +29,9 @@ struct tl_gate {
 	uint32_t tgid;	  /* a process of it */
 	uint64_t start_ns;
 	struct tl_evidence rules[TL_HOWS];
-	uint64_t why[TL_WHYS]; /* lines without an id */
-	uint8_t unit_kind;     /* of its units; THREAD: none were seen */
+	uint64_t why[TL_WHYS];	 /* lines without an id */
+	uint8_t unit_kind;	 /* of its units; THREAD: none were seen */
+	uint64_t direct_answers; /* requests that the thread which read them answered */
 	bool direct;	       /* a thread has answered what it had read itself: there is more than
 				  a hand-off, so thread-bracket is never believed */
 	struct tl_form *forms; /* owned: hash table of TL_FORMS_MAX, NULL before the first */

@@ -258,9 +258,8 @@ static bool must_wait(struct tl_corr *corr, struct tl_cproc *proc, struct tl_lin
 static bool is_evidence(const struct tl_corr *corr, const struct tl_cproc *proc,
 			const struct tl_line *line)
 {
-	const uint32_t by_form =
-		1u << TL_HOW_TAIL | 1u << TL_HOW_THREAD_BRACKET | 1u << TL_HOW_UNIT_BRACKET |
-		TL_LEVEL_SINGLE;
+	const uint32_t by_form = 1u << TL_HOW_TAIL | 1u << TL_HOW_THREAD_BRACKET |
+				 1u << TL_HOW_UNIT_BRACKET | TL_LEVEL_SINGLE;
 
 	/* A joined line comes later than it was written. */
 	return proc->started && proc->gate && (corr->options.levels & by_form) &&
@@ -283,7 +282,7 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 		return;
 	if (request)
 		tl_tail_sight(corr, request, form);
-	else if (!proc->open_server)
+	if (!proc->open_server && (!request || form->tail_refuted))
 		tl_form_ambient(corr, proc->gate, form);
 	tl_bracket_sight(corr, proc, &key, line, form);
 }

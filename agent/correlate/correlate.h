@@ -156,12 +156,14 @@ void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret);
 enum tl_gate_state {
 	TL_GATE_OFF,	     /* the level is switched off */
 	TL_GATE_CLOSED,	     /* not proved yet */
+	TL_GATE_STRAIGHT,    /* thread: believed for requests during which the thread was given no
+				other work */
 	TL_GATE_OPEN,	     /* believed */
 	TL_GATE_QUARANTINED, /* contradicted: not believed any more */
 };
 #define TL_GATE_STATE_NAMES                                                                        \
 	{                                                                                          \
-		"off", "closed", "open", "quarantined"                                             \
+		"off", "closed", "straight", "open", "quarantined"                                 \
 	}
 
 struct tl_gate_row {

@@ -20,6 +20,7 @@
 struct finding {
 	bool wait;
 	bool silences;	 /* found none, and no weaker rule may speak */
+	bool straight;	 /* only if the thread gets no other work until the response */
 	enum tl_how how; /* the rule that found it */
 	enum tl_why why; /* NOTHING: `request` is the line's */
 	struct tl_request *request;
@@ -68,6 +69,21 @@ static struct finding stranger(const struct tl_cproc *proc, const struct tl_line
 	return no(proc->started ? TL_WHY_FOREIGN : TL_WHY_NO_REQUEST);
 }
 
+/* A thread of a service whose requests never overlapped: the line is its request's when the thread
+ * could not have been given other work since it read it (ask_writer asks the same of the response).
+ */
+static bool is_straight(const struct tl_corr *corr, const struct tl_cproc *proc,
+			const struct finding *finding, const struct tl_line *line)
+{
+	const struct tl_form *form;
+
+	if (!finding->request || !proc->gate || line->wait_ns > finding->request->header_ns ||
+	    tl_gate_state(corr, proc->gate, finding->how) != TL_GATE_STRAIGHT)
+		return false;
+	form = tl_form_find(proc->gate, line->template);
+	return form && !form->ambient;
+}
+
 /* The request that the line's unit or thread has read. */
 static struct finding by_reader(struct tl_corr *corr, const struct tl_cproc *proc,
 				const struct tl_actor *actor, const struct tl_line *line)
@@ -82,6 +98,10 @@ static struct finding by_reader(struct tl_corr *corr, const struct tl_cproc *pro
 	finding.how = rule;
 	/* An event loop (nginx) serves many requests on one thread, and its lines may still name
 	 * their own. */
+	if (is_straight(corr, proc, &finding, line)) {
+		finding.straight = true;
+		return finding;
+	}
 	if ((finding.request || (finding.why == TL_WHY_AMBIGUOUS && !tl_unit_is_own(kind))) &&
 	    !tl_gate_open(corr, proc->gate, rule))
 		return no(proc->gate ? TL_WHY_GATE_CLOSED : TL_WHY_FULL);
@@ -99,6 +119,10 @@ static void ask_writer(struct finding *finding, const struct tl_line *line)
 		finding->wait = true;
 		return;
 	}
+	if (finding->straight && request->writer_wait_ns > request->header_ns) {
+		*finding = no(TL_WHY_GATE_CLOSED);
+		return;
+	}
 	if (!request->proved) {
 		*finding = no(request->why ? (enum tl_why)request->why : TL_WHY_UNANSWERED);
 		finding->silences = true;
@@ -106,7 +130,7 @@ static void ask_writer(struct finding *finding, const struct tl_line *line)
 	}
 	if (line->end_ns <= request->settled_ns)
 		return;
-	if (!request->one_writer) {
+	if (!request->one_writer || finding->straight) {
 		*finding = no(TL_WHY_UNANSWERED);
 		finding->silences = true;
 		return;

@@ -59,6 +59,7 @@ static void pool(struct tl_gate *to, const struct tl_gate *from)
 	if (from->unit_kind != TL_UNIT_THREAD)
 		to->unit_kind = from->unit_kind;
 	to->direct |= from->direct;
+	to->direct_answers += from->direct_answers;
 }
 
 void tl_gate_join(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)
@@ -158,7 +159,11 @@ enum tl_gate_state tl_gate_state(const struct tl_corr *corr, const struct tl_gat
 		return gate->trusted ? TL_GATE_OPEN : TL_GATE_CLOSED;
 	if (evidence->contradicts || never)
 		return TL_GATE_QUARANTINED;
-	return evidence->confirms >= needed(corr, gate, rule) ? TL_GATE_OPEN : TL_GATE_CLOSED;
+	if (evidence->confirms >= needed(corr, gate, rule))
+		return TL_GATE_OPEN;
+	return rule == TL_HOW_THREAD && gate->direct_answers >= corr->options.gate_confirms
+		       ? TL_GATE_STRAIGHT
+		       : TL_GATE_CLOSED;
 }
 
 bool tl_gate_open(const struct tl_corr *corr, const struct tl_gate *gate, enum tl_how rule)
@@ -171,7 +176,8 @@ static bool has_news(const struct tl_gate *gate, enum tl_how rule)
 {
 	const struct tl_evidence *evidence = &gate->rules[rule];
 
-	return evidence->confirms || evidence->contradicts || evidence->lines;
+	return evidence->confirms || evidence->contradicts || evidence->lines ||
+	       (rule == TL_HOW_THREAD && gate->direct_answers);
 }
 
 void tl_corr_gates(const struct tl_corr *corr,

@@ -4,6 +4,13 @@
  * closes a rule for as long as the gate lives: a service's for ever, that of a process without a
  * known service until it ends.
  *
+ * A thread that reads and answers one request at a time may be one of many that do (its lines are
+ * the request's), or an event loop with little to do (they need not be). Only requests that overlap
+ * in one process tell them apart, and that is what confirms `thread`. Without overlap (processes of
+ * one thread each; one client) the rule is *straight*: gate_confirms answers by their readers, and
+ * then for those requests during which the thread made no call in which it could be given other
+ * work, which an event loop does between any two things.
+ *
  * Open from the start: `unit` where the runtime gives each request a unit of its own (goroutines),
  * and `inline-token`. `tail` is proved by the form of the line (template.h). The others open at
  * gate_confirms confirmations. */

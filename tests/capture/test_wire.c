@@ -150,7 +150,7 @@ static void a_socket_that_is_no_http_is_left_alone(void **state)
 /* Whether the thread waited between each event and the one before it. */
 static void a_line_tells_how_long_ago_its_thread_waited(void **state)
 {
-	static const bool waited[] = {false, false, true, true, false, true, false};
+	static const bool waited[] = {false, false, true, true, false, true, false, false};
 	const struct tl_event *before = NULL;
 	struct writer w;
 	size_t n = 0;
@@ -158,7 +158,7 @@ static void a_line_tells_how_long_ago_its_thread_waited(void **state)
 
 	(void)state;
 	make_pipe(&out, &sink);
-	writer_start(&h, &w, "waits", 7, out, sink, false);
+	writer_start(&h, &w, "waits", 8, out, sink, false);
 	writer_finish(&h, &w, true);
 	assert_int_equal(w.status, 0);
 	for (size_t i = 0; i < h.n; i++) {

@@ -412,6 +412,7 @@ static void do_waits(int count)
 {
 	struct timespec little = {.tv_nsec = 1000000};
 	pthread_t thread = 0;
+	struct pollfd wait[2] = {{.fd = -1}, {.fd = -1}};
 	int ends[2], word = 0;
 	char byte = 0;
 
@@ -421,10 +422,14 @@ static void do_waits(int count)
 		took(write(1, next(100), 100));
 		switch (step) {
 		case 1:
-			poll(NULL, 0, 1);
+			poll(wait, 2, 1);
 			break;
 		case 2:
 			syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 0, &little, NULL, 0);
+			break;
+		case 6: /* for nothing else than one descriptor, and time */
+			poll(wait, 1, 1);
+			usleep(1000);
 			break;
 		case 3: /* the word has another value: no wait */
 			syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 1, &little, NULL, 0);

@@ -43,6 +43,7 @@ import time
 
 def app(environ, start_response):
     time.sleep(0.002)
+    print("handling", environ["QUERY_STRING"], flush=True)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 END

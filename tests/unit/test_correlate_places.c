@@ -279,6 +279,63 @@ static void the_id_in_a_tail_line_that_names_another_request_gives_none(void **s
 	bed_done(&bed);
 }
 
+/* --- thread, where requests never overlap --- */
+
+static void prove_alone(struct bed *bed, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		waits(bed, &t1);
+		request(bed, 1, &t1, "x");
+		say(bed, &t1, "handling 1");
+		answer(bed, 1, &t1);
+	}
+}
+
+static void a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap(void **state)
+{
+	struct bed bed;
+	struct noted *held;
+
+	(void)state;
+	bed_init(&bed, few);
+	prove_alone(&bed, CONFIRMS);
+	waits(&bed, &t1);
+	request(&bed, 1, &t1, "a");
+	held = say(&bed, &t1, "handling 1");
+	assert_int_equal(held->how, HELD);
+	answer(&bed, 1, &t1);
+	assert_id(held, TL_HOW_THREAD, "a");
+	bed_done(&bed);
+}
+
+static void an_event_loop_with_little_to_do_proves_nothing(void **state)
+{
+	struct bed bed;
+	struct noted *before;
+
+	(void)state;
+	bed_init(&bed, few);
+	prove_alone(&bed, CONFIRMS);
+	/* It went back to the loop between reading and answering: what it says may be a timer's. */
+	waits(&bed, &t1);
+	request(&bed, 1, &t1, "a");
+	before = say(&bed, &t1, "handling 1");
+	waits(&bed, &t1);
+	assert_int_equal(say(&bed, &t1, "handling 1")->how, HELD); /* in order, behind the other */
+	answer(&bed, 1, &t1);
+	assert_none(before, TL_WHY_GATE_CLOSED);
+	assert_none(&bed.lines[bed.n_lines - 1], TL_WHY_GATE_CLOSED);
+	/* A timer of the same round, whose form also comes when nothing is served. */
+	for (int i = 0; i < 2; i++) {
+		waits(&bed, &t1);
+		say(&bed, &t1, "tick 1");
+	}
+	request(&bed, 1, &t1, "b");
+	assert_none(say(&bed, &t1, "tick 2"), TL_WHY_GATE_CLOSED);
+	answer(&bed, 1, &t1);
+	bed_done(&bed);
+}
+
 /* --- thread-bracket --- */
 
 /* The reactor reads two requests, workers log and answer them. */
@@ -646,6 +703,9 @@ int main(void)
 		cmocka_unit_test(the_tail_of_a_request_ends_with_a_lost_event),
 		cmocka_unit_test(a_response_finished_by_another_thread_has_no_tail),
 		cmocka_unit_test(the_id_in_a_tail_line_that_names_another_request_gives_none),
+		cmocka_unit_test(
+			a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap),
+		cmocka_unit_test(an_event_loop_with_little_to_do_proves_nothing),
 		cmocka_unit_test(a_worker_that_answers_owns_its_lines_since_it_took_the_job),
 		cmocka_unit_test(nothing_is_held_before_hand_over_is_proved),
 		cmocka_unit_test(a_wait_between_line_and_response_cuts_the_bracket),
