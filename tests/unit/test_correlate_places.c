@@ -101,7 +101,7 @@ static void an_access_line_right_behind_its_response_is_its_once_the_form_is_pro
 	bed_done(&bed);
 }
 
-static void a_wait_or_another_connection_ends_the_tail_of_an_event_loop(void **state)
+static void a_wait_ends_the_tail_of_an_event_loop(void **state)
 {
 	struct bed bed;
 
@@ -113,9 +113,44 @@ static void a_wait_or_another_connection_ends_the_tail_of_an_event_loop(void **s
 	answer(&bed, 1, &t1);
 	waits(&bed, &t1);
 	assert_int_equal(access_log(&bed, &t1, 1)->how, TL_HOW_NONE);
-	answer(&bed, 2, &t1);
+	bed_done(&bed);
+}
+
+static void another_connection_ends_the_tail_of_an_event_loop(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	prove_loop(&bed, CONFIRMS);
+	request(&bed, 1, &t1, "a");
+	answer(&bed, 1, &t1);
 	get(&bed, 3, &t1, "GET / HTTP/1.1\r\n\r\n");
 	assert_int_equal(access_log(&bed, &t1, 2)->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+static void lines_behind_a_wait_prove_no_tail_of_an_event_loop(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	for (unsigned i = 0; i < CONFIRMS; i++) {
+		request(&bed, 1, &t1, "open");
+		request(&bed, 2, &t1, "b");
+		answer(&bed, 2, &t1);
+		waits(&bed, &t1);
+		access_log(&bed, &t1, i);
+		answer(&bed, 1, &t1);
+		waits(&bed, &t1);
+		request(&bed, 3, &t1, "c");
+		access_log(&bed, &t1, i);
+		answer(&bed, 3, &t1);
+	}
+	request(&bed, 1, &t1, "a");
+	answer(&bed, 1, &t1);
+	assert_int_equal(access_log(&bed, &t1, 1)->how, TL_HOW_NONE);
 	bed_done(&bed);
 }
 
@@ -189,6 +224,19 @@ static void a_thread_that_serves_alone_may_wait_before_its_access_line(void **st
 	answer(&bed, 1, &t1);
 	bed.now += 2 * TL_SEC;
 	assert_none(access_log(&bed, &t1, 1), TL_WHY_AFTER_RESPONSE);
+	bed_done(&bed);
+}
+
+static void a_lone_threads_access_line_behind_a_wait_is_not_believed(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	/* No overlap: it may be an event loop, where only what follows at once is certain. */
+	for (unsigned i = 0; i < 2 * CONFIRMS; i++)
+		assert_int_equal(serve_slowly(&bed, 1, &t1, "x", i)->how, TL_HOW_NONE);
+	assert_id(serve(&bed, 1, &t1, 7), TL_HOW_TAIL, "r7");
 	bed_done(&bed);
 }
 
@@ -298,7 +346,10 @@ static void a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap(
 
 	(void)state;
 	bed_init(&bed, few);
+	bed.now += 10 * TL_SEC; /* so that what was long ago is not before the clock's begin */
 	prove_alone(&bed, CONFIRMS);
+	for (unsigned i = 0; i < CONFIRMS; i++)
+		assert_none(&bed.lines[i], TL_WHY_GATE_CLOSED);
 	waits(&bed, &t1);
 	request(&bed, 1, &t1, "a");
 	held = say(&bed, &t1, "handling 1");
@@ -693,11 +744,14 @@ int main(void)
 		cmocka_unit_test(forms_mask_what_varies_and_keep_what_tells),
 		cmocka_unit_test(
 			an_access_line_right_behind_its_response_is_its_once_the_form_is_proved),
-		cmocka_unit_test(a_wait_or_another_connection_ends_the_tail_of_an_event_loop),
+		cmocka_unit_test(a_wait_ends_the_tail_of_an_event_loop),
+		cmocka_unit_test(another_connection_ends_the_tail_of_an_event_loop),
+		cmocka_unit_test(lines_behind_a_wait_prove_no_tail_of_an_event_loop),
 		cmocka_unit_test(
 			an_event_loop_that_answers_two_and_then_logs_both_is_found_out_first),
 		cmocka_unit_test(a_form_also_written_while_nothing_is_served_proves_no_tail),
 		cmocka_unit_test(a_thread_that_serves_alone_may_wait_before_its_access_line),
+		cmocka_unit_test(a_lone_threads_access_line_behind_a_wait_is_not_believed),
 		cmocka_unit_test(a_job_on_the_threads_that_serve_gets_no_request),
 		cmocka_unit_test(two_of_a_form_behind_one_response_refute_it),
 		cmocka_unit_test(the_tail_of_a_request_ends_with_a_lost_event),
