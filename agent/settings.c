@@ -179,7 +179,8 @@ static const struct tl_option options[] = {
 	 .metavar = "LIST",
 	 .help = "Ways to know a line's request that may be used: default (all but single), a "
 		 "comma "
-		 "list of app, unit, unit-bracket, thread, thread-bracket, tail, inline-token, "
+		 "list of app, unit, unit-bracket, thread, thread-bracket, echo, tail, "
+		 "inline-token, "
 		 "single; "
 		 "-NAME takes one away from the default."},
 	{.name = "hold",

@@ -53,14 +53,56 @@ struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc,
 	return actor;
 }
 
+void tl_actor_watch(struct tl_corr *corr, struct tl_actor *actor)
+{
+	if (actor->watched_ns)
+		return;
+	actor->watched_ns = corr->now_ns;
+	actor->next_watched = NULL;
+	actor->prev_watched = corr->watched_tail;
+	if (corr->watched_tail)
+		corr->watched_tail->next_watched = actor;
+	else
+		corr->watched = actor;
+	corr->watched_tail = actor;
+}
+
+void tl_actor_unwatch(struct tl_corr *corr, struct tl_actor *actor)
+{
+	if (!actor->watched_ns || actor->n_seen || actor->echo.number)
+		return;
+	if (actor->prev_watched)
+		actor->prev_watched->next_watched = actor->next_watched;
+	else
+		corr->watched = actor->next_watched;
+	if (actor->next_watched)
+		actor->next_watched->prev_watched = actor->prev_watched;
+	else
+		corr->watched_tail = actor->prev_watched;
+	actor->next_watched = actor->prev_watched = NULL;
+	actor->watched_ns = 0;
+}
+
+void tl_actor_expire(struct tl_corr *corr)
+{
+	struct tl_actor *actor;
+
+	while ((actor = corr->watched) && actor->watched_ns + TL_RECENT_NS < corr->now_ns) {
+		tl_bracket_expire(corr, actor);
+		actor->echo = (struct tl_echo){0};
+		tl_actor_unwatch(corr, actor);
+		tl_actor_settle(corr, actor);
+	}
+}
+
 void tl_actor_settle(struct tl_corr *corr, struct tl_actor *actor)
 {
 	struct tl_cproc *proc = actor->proc;
 
-	if (actor->refs || actor->holds || actor->dirty || actor->n_seen)
+	if (actor->refs || actor->holds || actor->dirty || actor->watched_ns)
 		return;
 	tl_map_del(corr->actors, &actor->key);
-	tl_bracket_forget(corr, actor);
+	free(actor->seen);
 	free(actor);
 	tl_cproc_unref(corr, proc);
 }

@@ -21,6 +21,14 @@ struct tl_actor *tl_actor_find(const struct tl_corr *corr, const struct tl_actor
 struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc,
 			      const struct tl_actor_key *key);
 
+/* Keeps the actor for what it may do next (seen forms, an echo), TL_RECENT_NS at most; and no
+ * longer, when it has neither any more (the caller settles it). */
+void tl_actor_watch(struct tl_corr *corr, struct tl_actor *actor);
+void tl_actor_unwatch(struct tl_corr *corr, struct tl_actor *actor);
+
+/* Those that were kept for long enough go. */
+void tl_actor_expire(struct tl_corr *corr);
+
 /* Frees it when nothing refers to it. */
 void tl_actor_settle(struct tl_corr *corr, struct tl_actor *actor);
 

@@ -11,39 +11,6 @@ struct tl_seen {
 	uint64_t time_ns, wait_ns; /* of the first line of the form */
 };
 
-static void watch(struct tl_corr *corr, struct tl_actor *actor)
-{
-	actor->next_watched = NULL;
-	actor->prev_watched = corr->watched_tail;
-	if (corr->watched_tail)
-		corr->watched_tail->next_watched = actor;
-	else
-		corr->watched = actor;
-	corr->watched_tail = actor;
-}
-
-static void unwatch(struct tl_corr *corr, struct tl_actor *actor)
-{
-	if (!actor->n_seen)
-		return;
-	actor->n_seen = 0;
-	if (actor->prev_watched)
-		actor->prev_watched->next_watched = actor->next_watched;
-	else
-		corr->watched = actor->next_watched;
-	if (actor->next_watched)
-		actor->next_watched->prev_watched = actor->prev_watched;
-	else
-		corr->watched_tail = actor->prev_watched;
-	actor->next_watched = actor->prev_watched = NULL;
-}
-
-void tl_bracket_forget(struct tl_corr *corr, struct tl_actor *actor)
-{
-	unwatch(corr, actor);
-	free(TAKE_PTR(actor->seen));
-}
-
 /* The one the actor answered before; NULL none that is remembered. */
 static const struct tl_request *answered_before(const struct tl_request *request)
 {
@@ -125,25 +92,21 @@ void tl_bracket_answer(struct tl_corr *corr, struct tl_request *request)
 		for (uint32_t i = 0; i < writer->n_seen; i++)
 			judge(corr, request, &writer->seen[i]);
 	}
-	unwatch(corr, writer);
+	writer->n_seen = 0;
+	tl_actor_unwatch(corr, writer);
 }
 
-void tl_bracket_expire(struct tl_corr *corr)
+void tl_bracket_expire(struct tl_corr *corr, struct tl_actor *actor)
 {
-	struct tl_actor *actor;
+	struct tl_gate *gate = actor->proc->gate;
 
-	while ((actor = corr->watched) && actor->seen[0].time_ns + TL_RECENT_NS < corr->now_ns) {
-		struct tl_gate *gate = actor->proc->gate;
+	for (uint32_t i = 0; gate && i < actor->n_seen; i++) {
+		struct tl_form *form = tl_form_find(gate, actor->seen[i].hash);
 
-		for (uint32_t i = 0; gate && i < actor->n_seen; i++) {
-			struct tl_form *form = tl_form_find(gate, actor->seen[i].hash);
-
-			if (form)
-				tl_form_ambient(corr, gate, form);
-		}
-		unwatch(corr, actor);
-		tl_actor_settle(corr, actor);
+		if (form)
+			tl_form_ambient(corr, gate, form);
 	}
+	actor->n_seen = 0;
 }
 
 /* The service hands requests over, and nothing else. */
@@ -175,8 +138,8 @@ void tl_bracket_sight(struct tl_corr *corr, struct tl_cproc *proc, const struct 
 	if (actor->seen && actor->n_seen < SEEN_MAX) {
 		actor->seen[actor->n_seen] =
 			(struct tl_seen){form->hash, line->time_ns, line->wait_ns};
-		if (actor->n_seen++ == 0)
-			watch(corr, actor);
+		actor->n_seen++;
+		tl_actor_watch(corr, actor);
 	}
 	tl_actor_settle(corr, actor);
 }

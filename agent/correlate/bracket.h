@@ -30,9 +30,6 @@ struct tl_request *tl_bracket_find(struct tl_corr *corr, const struct tl_cproc *
 				   bool *ret_wait, enum tl_why *ret_why);
 
 /* Forms whose writer never answered are ambient. */
-void tl_bracket_expire(struct tl_corr *corr);
-
-/* The actor is about to be freed. */
-void tl_bracket_forget(struct tl_corr *corr, struct tl_actor *actor);
+void tl_bracket_expire(struct tl_corr *corr, struct tl_actor *actor);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/conn.h"
+#include "agent/correlate/echo.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/id_formats.h"
@@ -144,6 +145,8 @@ static enum tl_http1_body on_request_head(void *arg)
 		tl_cproc_blind(corr, corr->event_proc);
 		return TL_HTTP1_STOP;
 	}
+	if (!request->server)
+		tl_echo_sent(corr, conn, conn->request_ids);
 	if (conn->request_ids) {
 		tl_ids_settle(conn->request_ids);
 		tl_request_set_ids(corr, request, conn->request_ids);
@@ -245,6 +248,8 @@ static enum tl_http1_body on_response_head(void *arg)
 	request->settled_ns = event_of(conn)->time_ns;
 	if (request->server)
 		judge_writer(conn, request);
+	else
+		tl_echo_answered(conn->corr, conn);
 	if (request->head)
 		return TL_HTTP1_NO_BODY;
 	return request->connect && status < 300 ? TL_HTTP1_SWITCH : TL_HTTP1_AS_SAID;

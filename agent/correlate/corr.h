@@ -13,6 +13,7 @@
 
 #define TL_WINDOWS 16 /* requests an actor remembers */
 #define TL_TAIL_FORMS 4
+#define TL_ECHO_FORMS 4
 #define TL_RECENT_NS                                                                               \
 	UINT64_C(30000000000) /* how long an ended request can still be named by a line */
 #define TL_PARSE_BYTES_MAX                                                                         \
@@ -64,6 +65,16 @@ struct tl_actor_key {
 	uint64_t kind; /* enum tl_unit_kind */
 };
 
+/* The request that a thread works for by an outbound request it sent (echo.h). */
+struct tl_echo {
+	uint64_t connection, number;   /* names the request; number 0: none */
+	uint64_t on;		       /* hash of the outbound connection */
+	uint64_t active_ns;	       /* when it was sent, then when its response came */
+	uint64_t forms[TL_ECHO_FORMS]; /* of lines seen since */
+	uint32_t n_forms;
+	bool answered;
+};
+
 struct tl_actor {
 	struct tl_actor_key key;
 	struct tl_cproc *proc;
@@ -78,7 +89,9 @@ struct tl_actor {
 	uint64_t other_ns;	       /* when it last moved bytes of another one */
 	struct tl_seen *seen;	       /* owned: forms of lines that wait for its next response */
 	uint32_t n_seen;
-	struct tl_actor *next_watched, *prev_watched; /* actors with seen ones, oldest first */
+	struct tl_echo echo;
+	struct tl_actor *next_watched, *prev_watched; /* actors that have either, oldest first */
+	uint64_t watched_ns;			      /* since when it stands there; 0 not */
 	struct tl_hold *holds, *holds_tail;	      /* lines that wait, oldest first */
 	struct tl_actor *next_holding, *prev_holding; /* list of actors with holds */
 	struct tl_actor *next_dirty; /* queue of actors whose holds must be looked at again */
@@ -166,7 +179,7 @@ struct tl_corr {
 	struct tl_actor *holding;		 /* actors with holds */
 	struct tl_hold *first_hold, *last_hold;	 /* all holds, by deadline */
 	struct tl_actor *dirty, *dirty_tail;
-	struct tl_actor *watched, *watched_tail; /* actors with forms that wait (bracket.c) */
+	struct tl_actor *watched, *watched_tail; /* actors with something that waits */
 	uint32_t form_tables;
 	bool reviewing;
 	size_t parse_bytes;

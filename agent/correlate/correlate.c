@@ -8,6 +8,7 @@
 #include "agent/correlate/bracket.h"
 #include "agent/correlate/conn.h"
 #include "agent/correlate/decide.h"
+#include "agent/correlate/echo.h"
 #include "agent/correlate/form.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
@@ -80,12 +81,12 @@ static void free_actors(struct tl_corr *corr)
 	size_t iter = 0;
 	void *value;
 
-	/* First the list that links them. */
-	while (tl_map_next(corr->actors, &iter, NULL, &value))
-		tl_bracket_forget(corr, *(struct tl_actor **)value);
-	iter = 0;
-	while (tl_map_next(corr->actors, &iter, NULL, &value))
-		free(*(struct tl_actor **)value);
+	while (tl_map_next(corr->actors, &iter, NULL, &value)) {
+		struct tl_actor *actor = *(struct tl_actor **)value;
+
+		free(actor->seen);
+		free(actor);
+	}
 }
 
 void tl_corr_free(struct tl_corr *corr)
@@ -117,7 +118,7 @@ static void advance(struct tl_corr *corr, uint64_t time_ns)
 	if (time_ns > corr->now_ns)
 		corr->now_ns = time_ns;
 	tl_request_expire(corr);
-	tl_bracket_expire(corr);
+	tl_actor_expire(corr);
 }
 
 static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
@@ -273,7 +274,8 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 	const struct tl_writer *writer = &line->writer;
 	struct tl_actor_key key =
 		tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
-	struct tl_request *request = tl_tail_of(corr, tl_actor_find(corr, &key), line);
+	struct tl_actor *actor = tl_actor_find(corr, &key);
+	struct tl_request *request = tl_tail_of(corr, actor, line);
 	struct tl_form *form;
 
 	line->template = tl_form_hash(tl_buf_span(&line->bytes));
@@ -284,6 +286,7 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 		tl_tail_sight(corr, request, form);
 	if (!proc->open_server && (!request || form->tail_refuted))
 		tl_form_ambient(corr, proc->gate, form);
+	tl_echo_sight(corr, proc, actor, line, form);
 	tl_bracket_sight(corr, proc, &key, line, form);
 }
 

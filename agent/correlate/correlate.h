@@ -7,9 +7,10 @@
  * Levels, from strong to weak: `app` (the line itself carries an id field), `unit` (the unit, such
  * as a goroutine, that completed the request's header), `unit-bracket` (the unit that wrote its
  * response, where another had read it), `thread` (the thread that did both), `thread-bracket` (the
- * worker thread that wrote its response), `tail` (the thread or unit that has just finished its
+ * worker thread that wrote its response), `echo` (the thread that sent an outbound request with its
+ * id), `tail` (the thread or unit that has just finished its
  * response) and `inline-token` (the text holds exactly one id of this process's open or recent
- * requests). What proves each is told in gate.h, bracket.h and tail.h. */
+ * requests). What proves each is told in gate.h, bracket.h, echo.h and tail.h. */
 #ifndef TL_CORRELATE_CORRELATE_H
 #define TL_CORRELATE_CORRELATE_H
 
@@ -27,13 +28,14 @@ enum tl_how {
 	TL_HOW_UNIT_BRACKET,
 	TL_HOW_THREAD,
 	TL_HOW_THREAD_BRACKET,
+	TL_HOW_ECHO,
 	TL_HOW_TAIL,
 	TL_HOW_INLINE,
 	TL_HOWS
 };
 #define TL_HOW_NAMES                                                                               \
 	{                                                                                          \
-		"none", "app", "unit", "unit-bracket", "thread", "thread-bracket", "tail",         \
+		"none", "app", "unit", "unit-bracket", "thread", "thread-bracket", "echo", "tail", \
 			"inline-token"                                                             \
 	}
 

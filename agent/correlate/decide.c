@@ -11,6 +11,7 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/bracket.h"
+#include "agent/correlate/echo.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/inline.h"
 #include "agent/correlate/request.h"
@@ -152,6 +153,17 @@ static struct finding by_bracket(struct tl_corr *corr, const struct tl_cproc *pr
 	return finding;
 }
 
+static struct finding by_echo(struct tl_corr *corr, const struct tl_cproc *proc,
+			      const struct tl_actor *actor, const struct tl_line *line)
+{
+	struct tl_request *request = tl_echo_of(proc, actor, line);
+
+	if (!request || !tl_gate_open(corr, proc->gate, TL_HOW_ECHO) ||
+	    !tl_form_is_echo(corr, tl_form_find(proc->gate, line->template)))
+		return no(TL_WHY_FOREIGN);
+	return (struct finding){.how = TL_HOW_ECHO, .request = request};
+}
+
 static struct finding by_tail(struct tl_corr *corr, const struct tl_actor *actor,
 			      const struct tl_line *line)
 {
@@ -188,6 +200,9 @@ static struct finding by_place(struct tl_corr *corr, struct tl_cproc *proc,
 	/* That it is not proved is news where the rule is believed. */
 	if (next.why == TL_WHY_CUT || next.why == TL_WHY_UNPROVED)
 		first = next;
+	next = by_echo(corr, proc, actor, line);
+	if (is_found(&next))
+		return next;
 	next = by_tail(corr, actor, line);
 	return is_found(&next) ? next : first;
 }

@@ -105,7 +105,7 @@ uint64_t tl_form_hash(struct tl_span text)
 
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash)
 {
-	for (uint32_t i = 0; gate->forms && i < TL_FORMS_MAX; i++) {
+	for (uint32_t i = 0; gate && gate->forms && i < TL_FORMS_MAX; i++) {
 		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORMS_MAX - 1)];
 
 		if (form->hash == hash)
@@ -149,6 +149,12 @@ bool tl_form_is_bracketed(const struct tl_corr *corr, const struct tl_form *form
 	uint32_t needed = corr->options.gate_confirms;
 
 	return form && !form->ambient && form->heads >= (head ? (needed + 9) / 10 : needed);
+}
+
+bool tl_form_is_echo(const struct tl_corr *corr, const struct tl_form *form)
+{
+	return form && !form->ambient && !form->not_echo &&
+	       form->echoes >= (corr->options.gate_confirms + 9) / 10;
 }
 
 void tl_form_tail(struct tl_corr *corr, struct tl_gate *gate, struct tl_form *form)

@@ -18,6 +18,8 @@ struct tl_form {
 	uint64_t hash;	   /* 0: free */
 	uint32_t tails;	   /* stood behind a response, once each */
 	uint32_t heads;	   /* stood before a response at the head of the work on it */
+	uint32_t echoes;   /* stood at the end of an echo's slice */
+	bool not_echo;	   /* stood outside of one */
 	bool tail_refuted; /* a response had none of it, or two */
 	bool ambient;	   /* written while its service served nothing, or by a thread whose next
 			      response was not yet asked for */
@@ -27,7 +29,8 @@ struct tl_form {
  * quoted text too unless it is a key or the value of msg, message or event. */
 uint64_t tl_form_hash(struct tl_span text);
 
-/* The form in the gate's table or NULL; the second makes it, NULL (counted) when there is no room.
+/* The form in the gate's table (which may be NULL) or NULL; the second makes it, NULL (counted)
+ * when there is no room.
  */
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash);
 struct tl_form *tl_form_get(struct tl_corr *corr, struct tl_gate *gate, uint64_t hash);
@@ -45,6 +48,9 @@ bool tl_form_is_tail(const struct tl_corr *corr, const struct tl_form *form);
  * stands where a tenth of gate_confirms is enough, because nothing of an earlier request can reach
  * there. */
 bool tl_form_is_bracketed(const struct tl_corr *corr, const struct tl_form *form, bool head);
+
+/* Whether lines of this form in an echo's slice are of its request. */
+bool tl_form_is_echo(const struct tl_corr *corr, const struct tl_form *form);
 
 void tl_form_free(struct tl_corr *corr, struct tl_gate *gate);
 

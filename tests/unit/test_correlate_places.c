@@ -575,6 +575,144 @@ static void a_held_line_whose_worker_never_answers_is_none(void **state)
 	bed_done(&bed);
 }
 
+/* --- echo: executor threads that ask another service --- */
+
+static void ask(struct bed *bed, unsigned conn, const struct who *who, const char *id)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "GET /other HTTP/1.1\r\nX-Request-Id: %s\r\n\r\n", id);
+	put(bed, conn, who, text);
+}
+
+static void be_told(struct bed *bed, unsigned conn, const struct who *who)
+{
+	get(bed, conn, who, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* The reactor reads and answers; executors ask another service for it and say what they were told.
+ */
+static void execute(struct bed *bed, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		request(bed, 1, &reactor, "req-1111aaaa");
+		request(bed, 2, &reactor, "req-2222bbbb");
+		waits(bed, &w1);
+		waits(bed, &w2);
+		ask(bed, 101, &w1, "req-1111aaaa");
+		ask(bed, 102, &w2, "req-2222bbbb");
+		be_told(bed, 101, &w1);
+		say(bed, &w1, "told 1");
+		be_told(bed, 102, &w2);
+		say(bed, &w2, "told 2");
+		answer(bed, 2, &reactor);
+		answer(bed, 1, &reactor);
+	}
+}
+
+static void who_asks_another_service_with_an_open_requests_id_works_for_it(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	execute(&bed, CONFIRMS);
+	request(&bed, 1, &reactor, "req-3333cccc");
+	request(&bed, 2, &reactor, "req-4444dddd");
+	waits(&bed, &w1);
+	ask(&bed, 101, &w1, "req-4444dddd");
+	be_told(&bed, 101, &w1);
+	assert_id(say(&bed, &w1, "told 1"), TL_HOW_ECHO, "req-4444dddd");
+	assert_none(say(&bed, &w1, "another form"), TL_WHY_FOREIGN);
+	waits(&bed, &w1);
+	assert_int_equal(say(&bed, &w1, "told 2")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+static void the_next_job_begun_without_a_pause_is_not_the_one_before(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	/* Each job begins with a line; under a backlog it follows the told one at once. */
+	for (unsigned i = 0; i < 4 * CONFIRMS; i++) {
+		request(&bed, 1, &reactor, "req-1111aaaa");
+		request(&bed, 2, &reactor, "req-2222bbbb");
+		for (unsigned k = 1; k <= 2; k++) {
+			assert_int_not_equal(say(&bed, &w1, "job begins")->how, TL_HOW_ECHO);
+			ask(&bed, 101, &w1, k == 1 ? "req-1111aaaa" : "req-2222bbbb");
+			be_told(&bed, 101, &w1);
+			say(&bed, &w1, "told 1");
+		}
+		answer(&bed, 2, &reactor);
+		answer(&bed, 1, &reactor);
+	}
+	bed_done(&bed);
+}
+
+static void a_loop_that_asks_for_several_requests_at_once_gets_nothing_by_echo(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	execute(&bed, CONFIRMS);
+	request(&bed, 1, &reactor, "req-3333cccc");
+	request(&bed, 2, &reactor, "req-4444dddd");
+	ask(&bed, 101, &w1, "req-3333cccc");
+	ask(&bed, 102, &w1, "req-4444dddd");
+	be_told(&bed, 101, &w1);
+	assert_int_equal(say(&bed, &w1, "told 1")->how, TL_HOW_NONE);
+	waits(&bed, &w2);
+	ask(&bed, 103, &w2, "req-4444dddd");
+	be_told(&bed, 103, &w2);
+	assert_int_equal(say(&bed, &w2, "told 1")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+static void an_outbound_request_with_ids_of_two_is_nobodys(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, few);
+	execute(&bed, CONFIRMS);
+	request(&bed, 1, &reactor, "req-3333cccc");
+	request(&bed, 2, &reactor, "req-4444dddd");
+	waits(&bed, &w1);
+	put(&bed, 101, &w1,
+	    "GET / HTTP/1.1\r\nX-Request-Id: req-3333cccc\r\nX-Correlation-Id: "
+	    "req-4444dddd\r\n\r\n");
+	be_told(&bed, 101, &w1);
+	assert_int_equal(say(&bed, &w1, "told 1")->how, TL_HOW_NONE);
+	/* And once its request is over, nothing is. */
+	waits(&bed, &w2);
+	ask(&bed, 102, &w2, "req-4444dddd");
+	be_told(&bed, 102, &w2);
+	answer(&bed, 2, &reactor);
+	assert_int_equal(say(&bed, &w2, "told 1")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+static void a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read(void **state)
+{
+	struct bed bed;
+	struct noted *held;
+
+	(void)state;
+	bed_init(&bed, few);
+	prove_threads(&bed, CONFIRMS);
+	request(&bed, 1, &t1, "req-3333cccc");
+	request(&bed, 2, &t2, "req-4444dddd");
+	ask(&bed, 101, &t1, "req-4444dddd");
+	be_told(&bed, 101, &t1);
+	held = say(&bed, &t1, "told 1");
+	answer(&bed, 1, &t1);
+	assert_none(held, TL_WHY_AMBIGUOUS);
+	bed_done(&bed);
+}
+
 /* --- units that are not of their own kind (asyncio contexts and their like) --- */
 
 #define TASK ((uint8_t)(TL_UNIT_GOROUTINE + 1))
@@ -769,6 +907,13 @@ int main(void)
 		cmocka_unit_test(what_a_worker_says_after_its_response_is_not_the_next_requests),
 		cmocka_unit_test(a_thread_that_answers_what_it_read_ends_the_belief_in_hand_over),
 		cmocka_unit_test(a_held_line_whose_worker_never_answers_is_none),
+		cmocka_unit_test(who_asks_another_service_with_an_open_requests_id_works_for_it),
+		cmocka_unit_test(the_next_job_begun_without_a_pause_is_not_the_one_before),
+		cmocka_unit_test(
+			a_loop_that_asks_for_several_requests_at_once_gets_nothing_by_echo),
+		cmocka_unit_test(an_outbound_request_with_ids_of_two_is_nobodys),
+		cmocka_unit_test(
+			a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read),
 		cmocka_unit_test(a_task_that_answers_owns_its_lines_between_header_and_response),
 		cmocka_unit_test(a_task_that_writes_for_several_requests_at_once_is_nobodys),
 		cmocka_unit_test(a_level_that_is_switched_off_does_not_speak),
