@@ -18,7 +18,7 @@
 
 static const char *const map_names[] = {
 	"tl_streams", "tl_procs", "tl_socks", "tl_sock_ino", "tl_selected",   "tl_cgroups",
-	"tl_control", "tl_stats", "tl_ring",  "tl_prog",     "tl_prog_multi",
+	"tl_control", "tl_stats", "tl_ring",  "tl_prog",     "tl_prog_multi", "tl_waits",
 };
 
 static const char *const link_names[TL_LINKS] = {
@@ -96,6 +96,7 @@ static bool all_fit(const char *dir, const struct tl_capture *capture,
 		{"tl_streams", BPF_MAP_TYPE_HASH, sizeof(struct tl_file_id),
 		 sizeof(struct tl_stream), o->max_streams ?: 65536},
 		{"tl_procs", BPF_MAP_TYPE_HASH, 4, sizeof(struct tl_proc), o->max_procs ?: 32768},
+		{"tl_waits", BPF_MAP_TYPE_HASH, 4, 8, 0},
 		{"tl_socks", BPF_MAP_TYPE_LRU_HASH, sizeof(struct tl_sock_key),
 		 sizeof(struct tl_sock), o->max_socks ?: 65536},
 		{"tl_sock_ino", BPF_MAP_TYPE_LRU_HASH, 8, 8, o->max_socks ?: 65536},

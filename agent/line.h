@@ -47,6 +47,9 @@ struct tl_line {
 	struct tl_writer writer; /* of the first byte */
 	uint64_t time_ns;	 /* CLOCK_MONOTONIC, exit of the call that wrote the first byte */
 	uint64_t end_ns;	 /* exit of the call that wrote the last byte so far */
+	uint64_t wait_ns;	 /* last return of the writer's thread from a wait before the last
+				    byte; long ago when it is not known (event.h) */
+	uint64_t template;	 /* hash of its text's form; private to correlate, 0 not made */
 	uint32_t lost_gen;	 /* of the process at the last byte */
 	uint8_t stage;		 /* enum tl_line_stage */
 	uint8_t flags;		 /* enum tl_line_flag */

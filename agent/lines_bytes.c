@@ -142,6 +142,7 @@ static void set_first(const struct call *call, struct tl_slot *slot)
 
 	line->writer = slot->last = call->writer;
 	line->time_ns = line->end_ns = call->event->h.time_ns;
+	line->wait_ns = line->time_ns - call->event->h.waited_ns;
 	line->lost_gen = call->event->h.lost_gen;
 	line->stderr_ = call->event->h.flags & TL_EVF_STDERR;
 }
@@ -189,6 +190,7 @@ static void touch(const struct call *call, struct tl_slot *slot)
 	if (tl_writer_key(&line->writer) != call->key)
 		line->flags |= TL_LINE_SHARED;
 	line->end_ns = call->event->h.time_ns;
+	line->wait_ns = line->end_ns - call->event->h.waited_ns;
 	line->lost_gen = call->event->h.lost_gen;
 	slot->last = call->writer;
 }
@@ -253,6 +255,7 @@ static struct tl_slot *split(struct tl_lines *lines, const struct call *call, st
 		if (tail) {
 			next->line.writer = slot->last;
 			next->line.time_ns = slot->line.end_ns;
+			next->line.wait_ns = slot->line.wait_ns;
 			next->line.flags = slot->line.flags &
 					   (TL_LINE_BATCHED | TL_LINE_BUFFERED | TL_LINE_SHARED);
 			move_tail(&slot->line, tail, &next->line);

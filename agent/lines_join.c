@@ -63,6 +63,7 @@ static bool merge(struct tl_line *block, const struct tl_line *line)
 	if (tl_writer_key(&block->writer) != tl_writer_key(&line->writer))
 		block->flags |= TL_LINE_SHARED;
 	block->end_ns = line->end_ns;
+	block->wait_ns = line->wait_ns;
 	block->lost_gen = line->lost_gen;
 	return true;
 }

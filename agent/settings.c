@@ -170,7 +170,19 @@ static const struct tl_option options[] = {
 	 .type = TL_OPT_BOOL,
 	 .offset = FIELD(inline_tokens),
 	 .value = "true",
-	 .help = "Levels app and inline-token: ids that the line itself carries."},
+	 .hidden = true,
+	 .help = "The same as --levels -app,-inline-token when false."},
+	{.name = "levels",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(levels),
+	 .value = "default",
+	 .metavar = "LIST",
+	 .help = "Ways to know a line's request that may be used: default (all but single), a "
+		 "comma "
+		 "list of app, unit, unit-bracket, thread, thread-bracket, echo, tail, "
+		 "inline-token, "
+		 "single; "
+		 "-NAME takes one away from the default."},
 	{.name = "hold",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(hold_ns),
@@ -184,9 +196,9 @@ static const struct tl_option options[] = {
 	 .min = 1,
 	 .max = 1000000,
 	 .metavar = "N",
-	 .help = "Requests that must confirm the thread rule of a service, without one against it, "
-		 "before it is "
-		 "believed."},
+	 .help = "Requests that must confirm a rule of a service (tail: lines of one form), "
+		 "without "
+		 "one against it, before it is believed."},
 	{.name = "state",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(state_dir),

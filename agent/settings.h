@@ -28,6 +28,7 @@ struct tl_agent_settings {
 	struct tl_list redact;
 	/* correlation */
 	bool correlate, inline_tokens;
+	const char *levels;
 	uint64_t hold_ns;
 	int64_t gate_confirms;
 	/* local log and where it goes */

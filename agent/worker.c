@@ -348,7 +348,6 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 		.hold_ns = settings->hold_ns,
 		.gate_confirms = (uint32_t)settings->gate_confirms,
 		.off = !settings->correlate,
-		.no_inline = !settings->inline_tokens,
 		.instance = worker->instance,
 		.released = tl_worker_line_released,
 		.exchange = tl_worker_exchange,
@@ -358,7 +357,12 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 	struct tl_enrich_options enrich = {
 		.service_name = settings->service_name, .host_name = host, .max = 16384};
 	uint64_t instance;
+	int r = tl_levels_parse(settings->levels, &corr.levels, error);
 
+	if (r < 0)
+		return r;
+	if (!settings->inline_tokens)
+		corr.levels &= ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE);
 	gethostname(host, sizeof(host) - 1);
 	tl_random(&instance, sizeof(instance));
 	snprintf(worker->instance, sizeof(worker->instance), "%016llx",

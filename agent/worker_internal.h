@@ -96,6 +96,11 @@ uint64_t tl_worker_lost_bytes(const struct tl_worker *worker, int cause);
  * comes. */
 uint64_t tl_worker_outage_seconds(const struct tl_worker *worker);
 
+/* worker_gates.c: the rules of each service, their evidence and their lines, for people: a member of
+ * the status file's object `correlation`, and families of Prometheus text. */
+void tl_worker_gates(const struct tl_worker *worker, struct tl_buf *out);
+void tl_worker_gate_metrics(const struct tl_worker *worker, struct tl_buf *out);
+
 /* worker_metrics.c: Prometheus text. The first is the collector, called in the server's thread; the
  * second makes, once a second and in the worker's thread, what needs the stream table. */
 void tl_worker_metrics(void *arg, struct tl_buf *out);

@@ -149,6 +149,7 @@ void tl_worker_metrics_streams(struct tl_worker *worker)
 		for_streams(worker, out, put_value, &families[i]);
 	}
 	put_stream_causes(worker, out);
+	tl_worker_gate_metrics(worker, out);
 	pthread_mutex_unlock(&streams_lock);
 }
 

@@ -113,6 +113,13 @@ static void set_attribution(struct tl_worker *worker, const struct tl_attributio
 			    tl_span_str(why_names[attribution->why]));
 	if (attribution->ids)
 		set_ids(worker, attribution->ids);
+	if (attribution->candidate && attribution->candidate->primary >= 0) {
+		const struct tl_id *id =
+			&attribution->candidate->id[attribution->candidate->primary];
+
+		tl_attr_set(attributes, "correlation.candidate",
+			    (struct tl_span){id->value, id->len});
+	}
 }
 
 static void set_line_flags(struct tl_worker *worker, const struct tl_line *line)

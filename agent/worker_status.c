@@ -126,19 +126,6 @@ static void put_streams(struct tl_worker *worker, struct tl_buf *out)
 	number(out, "streams_refused", tl_streams_refused(worker->streams));
 }
 
-static void put_gate(void *arg, const struct tl_gate_row *row)
-{
-	struct tl_buf *out = arg;
-
-	tl_buf_puts(out, out->data[out->len - 1] == '[' ? "{" : ",{");
-	number(out, "process.pid", row->tgid);
-	number(out, "confirms", row->confirms);
-	number(out, "contradicts", row->contradicts);
-	tl_json_key(out, "open");
-	tl_buf_puts(out, row->open ? "true" : "false");
-	close_object(out);
-}
-
 static void put_correlation(const struct tl_worker *worker, struct tl_buf *out)
 {
 	struct tl_corr_usage usage;
@@ -157,10 +144,7 @@ static void put_correlation(const struct tl_worker *worker, struct tl_buf *out)
 	number(out, "connections", usage.conns);
 	number(out, "held", usage.held);
 	number(out, "table_full", usage.full);
-	tl_json_key(out, "gates");
-	tl_buf_putc(out, '[');
-	tl_corr_gates(worker->corr, put_gate, out);
-	tl_buf_putc(out, ']');
+	tl_worker_gates(worker, out);
 	close_object(out);
 }
 

@@ -23,7 +23,13 @@
 #define TL_TS_COMPAT 2 /* thread_info.status: the call came by a 32-bit entry */
 
 #define TL_NR_MAX 512
-#define TL_NR_CALL 0x1f	   /* enum tl_call */
+/* Futex operations that wait: WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2. */
+#define TL_FUTEX_WAITS (1 << 0 | 1 << 6 | 1 << 9 | 1 << 11 | 1 << 13)
+#define TL_NR_CALL 0x1f	 /* enum tl_call */
+#define TL_NR_WAIT 0x20	 /* the thread may be given other work in it */
+#define TL_NR_FUTEX 0x40 /* the same, for some operations */
+#define TL_NR_POLL 0x60	 /* the same, for more than one descriptor */
+#define TL_NR_WAITS 0x60
 #define TL_NR_WRITE32 0x80 /* for a 32-bit caller this number is a write */
 
 /* What to do with each number; 0: nothing. */
@@ -40,6 +46,26 @@ static const __u8 tl_nr[TL_NR_MAX] = {
 	[369] = TL_NR_WRITE32,				  /* sendto */
 	[370] = TL_NR_WRITE32,				  /* sendmsg */
 	[379] = TL_NR_WRITE32,				  /* pwritev2 */
+	[7] = TL_NR_POLL,				  /* poll */
+	[23] = TL_NR_WAIT,				  /* select */
+	[34] = TL_NR_WAIT,				  /* pause */
+	[43] = TL_NR_WAIT,				  /* accept */
+	[65] = TL_NR_WAIT,				  /* semop */
+	[70] = TL_NR_WAIT,				  /* msgrcv */
+	[128] = TL_NR_WAIT,				  /* rt_sigtimedwait */
+	[130] = TL_NR_WAIT,				  /* rt_sigsuspend */
+	[202] = TL_NR_FUTEX,	  [208] = TL_NR_WAIT,	  /* io_getevents */
+	[220] = TL_NR_WAIT,				  /* semtimedop */
+	[232] = TL_NR_WAIT,				  /* epoll_wait */
+	[243] = TL_NR_WAIT,				  /* mq_timedreceive */
+	[270] = TL_NR_WAIT,				  /* pselect6 */
+	[271] = TL_NR_POLL,				  /* ppoll */
+	[281] = TL_NR_WAIT,				  /* epoll_pwait */
+	[288] = TL_NR_WAIT,				  /* accept4 */
+	[426] = TL_NR_WAIT,				  /* io_uring_enter */
+	[441] = TL_NR_WAIT,				  /* epoll_pwait2 */
+	[449] = TL_NR_WAIT,				  /* futex_waitv */
+	[455] = TL_NR_WAIT,				  /* futex_wait */
 };
 
 #endif

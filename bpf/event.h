@@ -65,6 +65,11 @@ enum tl_unit_kind {
 			     */
 };
 
+#define TL_UNIT_NAMES                                                                              \
+	{                                                                                          \
+		"thread", "goroutine"                                                              \
+	}
+
 /* Every event begins so. Ring records have size classes: `len` says what is meant, not the record's
  * size. */
 struct tl_event {
@@ -79,8 +84,16 @@ struct tl_event {
 			   process */
 	__u64 unit;	/* execution unit within the process, by unit_kind */
 	__u32 lost_gen; /* the process's count of refused events (log or wire) before this one */
-	__u32 cpu;
+	/* LOG, WIRE: how long ago the thread last returned from a call in which it may have been
+	 * given other work: a wait for one of several things (futex, epoll, poll of more than one
+	 * descriptor, accept ...) or a read of a pipe, an event descriptor or a unix socket. A
+	 * sleep, or a wait for one descriptor, gives no other work. At most TL_WAITED_MAX, which
+	 * also means: longer ago, or never seen to wait. Not kept where threads are not the unit
+	 * (goroutines). */
+	__u32 waited_ns;
 };
+
+#define TL_WAITED_MAX 0xffffffffu
 
 enum tl_call {
 	TL_CALL_OTHER,
@@ -194,6 +207,10 @@ struct tl_proc {
 	__u32 m_curg_off; /* m->curg */
 	__u32 g_goid_off; /* g->goid */
 };
+
+/* tl_waits: hash, tid -> time (CLOCK_MONOTONIC) of the thread's last return from a wait. Kept for
+ * selected processes whose unit is the thread; removed when the thread ends. A full map raises the
+ * process's lost_gen: a wait that is not known could join a line to the request before it. */
 
 /* tl_socks: hash, struct tl_sock_key -> struct tl_sock. */
 struct tl_sock_key {

@@ -67,6 +67,46 @@ static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 typ
 	return tl_unix_target(h->cpu, tl_scalar(sk), name);
 }
 
+/* The current thread may have been given other work: what it does from here on need not belong to
+ * what it did before. Without the process's entry nothing of it was told yet. */
+static __always_inline void tl_note_wait(__u64 id)
+{
+	__u32 tgid = id >> 32, tid = id;
+	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
+	__u64 now, *at;
+
+	if (!tl_wire || !p || p->unit_kind == TL_UNIT_GOROUTINE)
+		return;
+	now = bpf_ktime_get_ns();
+	at = bpf_map_lookup_elem(&tl_waits, &tid);
+	if (at)
+		*at = now;
+	else if (bpf_map_update_elem(&tl_waits, &tid, &now, BPF_ANY))
+		__sync_fetch_and_add(&p->lost_gen, 1);
+}
+
+static __always_inline bool tl_futex_waits(const struct pt_regs *regs, long ret)
+{
+	__u32 op = TL_ARG2(regs) & 0x7f;
+
+	/* EAGAIN: the word had changed already. */
+	return ret != -11 && op < 32 && (TL_FUTEX_WAITS & (1u << op));
+}
+
+/* A wait, as `bits` of its number say. Others' waits cost the look at whether they are selected. */
+static __always_inline void tl_wait(const struct pt_regs *regs, __u8 bits, long ret)
+{
+	struct tl_control *control = TL_LOOKUP0(tl_control);
+	__u64 id = bpf_get_current_pid_tgid();
+
+	if (!control || !tl_is_selected(control, id >> 32))
+		return;
+	bits &= TL_NR_WAITS;
+	if (bits == TL_NR_WAIT || (bits == TL_NR_POLL && TL_ARG2(regs) > 1) ||
+	    (bits == TL_NR_FUTEX && tl_futex_waits(regs, ret)))
+		tl_note_wait(id);
+}
+
 static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 {
 	__u64 socket = (__u64)TL_GET(struct file, h->found.file, private_data);
@@ -81,10 +121,15 @@ static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 		return;
 	}
 	if (!tl_wire || !h->control->wire || type != SOCK_STREAM ||
-	    (family != AF_INET && family != AF_INET6 && family != AF_UNIX) || tl_is_peek(h))
+	    (family != AF_INET && family != AF_INET6 && family != AF_UNIX)) {
+		if (in && family == AF_UNIX)
+			tl_note_wait(h->id);
 		return;
-	if (tl_find_proc(h) && tl_one_message(h))
-		tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0);
+	}
+	if (tl_is_peek(h) || !tl_find_proc(h) || !tl_one_message(h))
+		return;
+	if (!tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0) && in && family == AF_UNIX)
+		tl_note_wait(h->id);
 }
 
 /* Bytes that went into a file without being shown; if it is no socket, they may have come out of
@@ -112,6 +157,8 @@ static __always_inline void tl_fd_call(struct tl_hit *h, bool in)
 		return;
 	if ((h->found.mode & S_IFMT) == S_IFSOCK)
 		return tl_socket_call(h, in);
+	if (in && (h->found.mode & S_IFMT) != S_IFREG)
+		tl_note_wait(h->id);
 	if (in || !tl_is_candidate(&h->found))
 		return;
 	tl_find_id(&h->found);
@@ -127,6 +174,8 @@ static __always_inline void tl_call(void *ctx, struct pt_regs *regs, __u8 bits, 
 	struct tl_hit h = {.ctx = ctx, .regs = regs, .ret = ret, .call = bits & TL_NR_CALL};
 	bool in = h.call >= TL_CALL_READ && h.call <= TL_CALL_RECVMMSG;
 
+	if (bits & TL_NR_WAITS)
+		return tl_wait(regs, bits, ret);
 	if (ret < 0 || (!ret && !(in && h.call != TL_CALL_RECVMMSG)))
 		return;
 	h.control = TL_LOOKUP0(tl_control);

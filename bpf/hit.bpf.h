@@ -30,6 +30,17 @@ struct tl_segments {
 	__u64 iov, iov_count;
 };
 
+static __always_inline __u32 tl_waited(const struct tl_hit *h)
+{
+	__u32 tid = h->id;
+	__u64 *at;
+
+	if (!tl_wire || h->proc->unit_kind == TL_UNIT_GOROUTINE)
+		return TL_WAITED_MAX;
+	at = bpf_map_lookup_elem(&tl_waits, &tid);
+	return at && h->now - *at < TL_WAITED_MAX ? h->now - *at : TL_WAITED_MAX;
+}
+
 static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, __u8 type,
 				    __u8 flags, __u32 len)
 {
@@ -44,7 +55,7 @@ static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, 
 	e->start_ns = h->proc->start_ns;
 	e->unit = h->unit;
 	e->lost_gen = h->proc->lost_gen;
-	e->cpu = h->cpu;
+	e->waited_ns = tl_waited(h);
 }
 
 /* The wake-up flag of a BPF ring record of `n` bytes: wakes when the fill crosses a quarter, half

@@ -30,6 +30,13 @@ struct {
 	__type(value, struct tl_proc);
 } tl_procs __weak SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u64);
+} tl_waits __weak SEC(".maps");
+
 /* Least recently used ones make room: unix sockets end without a tracepoint. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -44,7 +44,6 @@ static __always_inline void tl_emit_proc(void *ctx, struct task_struct *leader, 
 	e.h.tid = leader->pid;
 	e.h.start_ns = leader->start_boottime;
 	e.h.lost_gen = p ? p->lost_gen : 0;
-	e.h.cpu = bpf_get_smp_processor_id();
 	e.what = what;
 	e.parent = parent;
 	bpf_probe_read_kernel_str(e.comm, sizeof(e.comm), leader->comm);
@@ -92,8 +91,9 @@ int BPF_PROG(tl_exec, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(tl_proc_exit, struct task_struct *task)
 {
-	__u32 tgid = task->tgid;
+	__u32 tgid = task->tgid, tid = task->pid;
 
+	bpf_map_delete_elem(&tl_waits, &tid);
 	if (task->signal->live.counter)
 		return 0;
 	if (bpf_map_lookup_elem(&tl_procs, &tgid) || tl_is_selected(tgid)) {

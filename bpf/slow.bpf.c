@@ -30,7 +30,6 @@ static __always_inline void tl_ctl_head(struct tl_event *e, __u8 type, __u32 len
 	e->tgid = id >> 32;
 	e->tid = id;
 	e->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	e->cpu = bpf_get_smp_processor_id();
 }
 
 static const struct tl_proc tl_no_proc;

@@ -18,7 +18,6 @@ static __always_inline void tl_emit_end(void *ctx, const struct tl_sock_key *key
 	e.h.tid = tgid;
 	e.h.start_ns = p ? p->start_ns : 0;
 	e.h.lost_gen = p ? p->lost_gen : 0;
-	e.h.cpu = bpf_get_smp_processor_id();
 	e.sock = key->sock;
 	e.sock_ino = key->ino;
 	e.family = TL_SOCK_INET;

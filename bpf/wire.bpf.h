@@ -201,8 +201,9 @@ static __always_inline bool tl_wire_probe(struct tl_sock *s, const struct tl_seg
 	return false;
 }
 
-/* A call that moved `h->ret` bytes on the stream socket `sk`, seen or (sendfile, splice) not. */
-static __always_inline void tl_wire_call(struct tl_hit *h, __u64 sk, __u16 family, __u8 flags)
+/* A call that moved `h->ret` bytes on the stream socket `sk`, seen or (sendfile, splice) not.
+ * Returns whether the socket is watched. */
+static __always_inline bool tl_wire_call(struct tl_hit *h, __u64 sk, __u16 family, __u8 flags)
 {
 	struct tl_sock_key key = {sk, h->found.id.ino};
 	bool seen = h->call != TL_CALL_SENDFILE && h->call != TL_CALL_SPLICE;
@@ -220,16 +221,19 @@ static __always_inline void tl_wire_call(struct tl_hit *h, __u64 sk, __u16 famil
 	struct tl_sock *s;
 
 	if (h->drop)
-		return;
+		return false;
 	s = tl_find_sock(h, &key);
 	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && !m.len))
-		return;
-	if (m.len && !tl_segments(h, &seg))
-		return tl_wire_lose(h, TL_LOST_FAULT);
+		return false;
+	if (m.len && !tl_segments(h, &seg)) {
+		tl_wire_lose(h, TL_LOST_FAULT);
+		return false;
+	}
 	if (s->state == TL_SOCK_NEW && !tl_wire_probe(s, &seg, h->ret))
-		return;
+		return false;
 	s->tgid = h->id >> 32;
 	tl_wire_emit(h, &m, &seg);
+	return true;
 }
 
 #endif

@@ -8,9 +8,11 @@
  * What only the client did (two requests in one segment) is no evidence, but ambiguous. */
 #include "agent/correlate/actor.h"
 
+#include "agent/correlate/bracket.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/proc.h"
+#include "agent/correlate/tail.h"
 
 struct tl_actor_key tl_actor_key_of(const struct tl_cproc *proc, uint8_t unit_kind, uint64_t unit,
 				    uint32_t tid)
@@ -51,13 +53,56 @@ struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc,
 	return actor;
 }
 
+void tl_actor_watch(struct tl_corr *corr, struct tl_actor *actor)
+{
+	if (actor->watched_ns)
+		return;
+	actor->watched_ns = corr->now_ns;
+	actor->next_watched = NULL;
+	actor->prev_watched = corr->watched_tail;
+	if (corr->watched_tail)
+		corr->watched_tail->next_watched = actor;
+	else
+		corr->watched = actor;
+	corr->watched_tail = actor;
+}
+
+void tl_actor_unwatch(struct tl_corr *corr, struct tl_actor *actor)
+{
+	if (!actor->watched_ns || actor->n_seen || actor->echo.number)
+		return;
+	if (actor->prev_watched)
+		actor->prev_watched->next_watched = actor->next_watched;
+	else
+		corr->watched = actor->next_watched;
+	if (actor->next_watched)
+		actor->next_watched->prev_watched = actor->prev_watched;
+	else
+		corr->watched_tail = actor->prev_watched;
+	actor->next_watched = actor->prev_watched = NULL;
+	actor->watched_ns = 0;
+}
+
+void tl_actor_expire(struct tl_corr *corr)
+{
+	struct tl_actor *actor;
+
+	while ((actor = corr->watched) && actor->watched_ns + TL_RECENT_NS < corr->now_ns) {
+		tl_bracket_expire(corr, actor);
+		actor->echo = (struct tl_echo){0};
+		tl_actor_unwatch(corr, actor);
+		tl_actor_settle(corr, actor);
+	}
+}
+
 void tl_actor_settle(struct tl_corr *corr, struct tl_actor *actor)
 {
 	struct tl_cproc *proc = actor->proc;
 
-	if (actor->refs || actor->holds || actor->dirty)
+	if (actor->refs || actor->holds || actor->dirty || actor->watched_ns)
 		return;
 	tl_map_del(corr->actors, &actor->key);
+	free(actor->seen);
 	free(actor);
 	tl_cproc_unref(corr, proc);
 }
@@ -71,7 +116,7 @@ static void ambiguous(struct tl_corr *corr, struct tl_request *request)
 
 static void contradict(struct tl_corr *corr, const struct tl_actor *actor)
 {
-	tl_gate_contradict(corr, actor->proc->gate, (enum tl_unit_kind)actor->key.kind);
+	tl_gate_contradict(corr, actor->proc->gate, tl_rule_of((uint8_t)actor->key.kind));
 }
 
 /* A response without a length lasts until its connection ends, and the end is seen late (the peer
@@ -88,14 +133,25 @@ static bool moved_on(struct tl_corr *corr, struct tl_actor *actor)
 	return true;
 }
 
-static void remember(struct tl_actor *actor, struct tl_request *request)
+/* The last request of the list makes room; it may be the reader's or the writer's. */
+static uint32_t remember(struct tl_request **list, uint32_t n, struct tl_request *request)
 {
-	if (actor->n_windows == TL_WINDOWS) {
-		memmove(actor->windows, actor->windows + 1,
-			sizeof(actor->windows) - sizeof(actor->windows[0]));
-		actor->n_windows--;
+	if (n == TL_WINDOWS) {
+		memmove(list, list + 1, (TL_WINDOWS - 1) * sizeof(list[0]));
+		n--;
 	}
-	actor->windows[actor->n_windows++] = request;
+	list[n] = request;
+	return n + 1;
+}
+
+static uint32_t forget(struct tl_request **list, uint32_t n, const struct tl_request *request)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (list[i] != request)
+			list[kept++] = list[i];
+	return kept;
 }
 
 void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_request *request,
@@ -105,7 +161,8 @@ void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_reque
 
 	request->reader = actor;
 	actor->refs++;
-	remember(actor, request);
+	actor->n_windows = remember(actor->windows, actor->n_windows, request);
+	request->pipelined |= mixed;
 	if (mixed)
 		ambiguous(corr, request);
 	if (current && !moved_on(corr, actor)) {
@@ -118,7 +175,7 @@ void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_reque
 	actor->current = request;
 }
 
-void tl_actor_touch(struct tl_corr *corr, struct tl_actor *actor, const struct tl_conn *conn)
+static void touch_current(struct tl_corr *corr, struct tl_actor *actor, const struct tl_conn *conn)
 {
 	struct tl_request *current = actor->current;
 
@@ -131,46 +188,97 @@ void tl_actor_touch(struct tl_corr *corr, struct tl_actor *actor, const struct t
 	ambiguous(corr, current);
 }
 
+void tl_actor_touch(struct tl_corr *corr, struct tl_actor *actor, const struct tl_conn *conn)
+{
+	touch_current(corr, actor, conn);
+	tl_tail_end(corr, actor);
+	if (actor->touch_conn != conn->hash)
+		actor->other_ns = actor->touch_ns;
+	actor->touch_conn = conn->hash;
+	actor->touch_ns = corr->at_ns;
+}
+
 static bool same_actor(const struct tl_actor_key *a, const struct tl_actor_key *b)
 {
 	return a->proc == b->proc && a->id == b->id && a->kind == b->kind;
 }
 
-void tl_actor_answer(struct tl_corr *corr, struct tl_request *request,
-		     const struct tl_actor_key *writer)
+/* Remembers who wrote the head. */
+static void set_writer(struct tl_corr *corr, struct tl_request *request,
+		       const struct tl_actor_key *key)
+{
+	const struct tl_event *event = &corr->event->h;
+	struct tl_actor *writer = tl_actor_get(corr, request->proc, key);
+
+	if (!writer) {
+		corr->usage.full++;
+		return;
+	}
+	request->writer = writer;
+	request->one_writer = true;
+	request->writer_other_ns = writer->other_ns;
+	if (key->kind == TL_UNIT_THREAD)
+		request->writer_wait_ns = event->time_ns - event->waited_ns;
+	writer->refs++;
+	writer->n_answered = remember(writer->answered, writer->n_answered, request);
+	/* One that was made just now has not been told. */
+	writer->touch_conn = request->connection;
+	writer->touch_ns = event->time_ns;
+	tl_hold_dirty(corr, writer);
+}
+
+static void judge_reader(struct tl_corr *corr, struct tl_request *request,
+			 const struct tl_actor_key *writer)
 {
 	struct tl_actor *reader = request->reader;
 	bool overlapped;
 
-	/* A unit that could not be read neither proves nor disproves. */
-	if (!reader || (writer->kind != TL_UNIT_THREAD && !writer->id))
-		return;
 	tl_hold_dirty(corr, reader);
 	if (!same_actor(&reader->key, writer)) {
 		contradict(corr, reader);
 		return;
 	}
-	request->proved = request->one_writer = true;
+	request->proved = true;
+	if (reader->proc->gate && !request->ambiguous)
+		reader->proc->gate->direct_answers++;
 	overlapped = request->overlapped || request->proc->started != request->started_before + 1;
-	if (!request->ambiguous && (overlapped || reader->key.kind != TL_UNIT_THREAD))
-		tl_gate_confirm(corr, reader->proc->gate, (enum tl_unit_kind)reader->key.kind);
+	if (!request->ambiguous && (overlapped || tl_unit_is_own((uint8_t)reader->key.kind)))
+		tl_gate_confirm(corr, reader->proc->gate, tl_rule_of((uint8_t)reader->key.kind));
+}
+
+void tl_actor_answer(struct tl_corr *corr, struct tl_request *request,
+		     const struct tl_actor_key *writer)
+{
+	/* A unit that could not be read neither proves nor disproves. */
+	if (!request->reader || (writer->kind != TL_UNIT_THREAD && !writer->id))
+		return;
+	judge_reader(corr, request, writer);
+	if (writer->id == TL_ACTOR_SEVERAL)
+		return;
+	set_writer(corr, request, writer);
+	if (request->writer)
+		tl_bracket_answer(corr, request);
 }
 
 void tl_actor_forget(struct tl_corr *corr, struct tl_request *request)
 {
-	struct tl_actor *actor = TAKE_PTR(request->reader);
-	uint32_t kept = 0;
+	struct tl_actor *reader = TAKE_PTR(request->reader), *writer = TAKE_PTR(request->writer);
 
-	if (!actor)
-		return;
-	for (uint32_t i = 0; i < actor->n_windows; i++)
-		if (actor->windows[i] != request)
-			actor->windows[kept++] = actor->windows[i];
-	actor->n_windows = kept;
-	if (actor->current == request)
-		actor->current = NULL;
-	actor->refs--;
-	tl_actor_settle(corr, actor);
+	if (writer) {
+		writer->n_answered = forget(writer->answered, writer->n_answered, request);
+		if (writer->tail == request)
+			writer->tail = NULL;
+		writer->refs--;
+	}
+	if (reader) {
+		reader->n_windows = forget(reader->windows, reader->n_windows, request);
+		if (reader->current == request)
+			reader->current = NULL;
+		reader->refs--;
+		tl_actor_settle(corr, reader);
+	}
+	if (writer && writer != reader)
+		tl_actor_settle(corr, writer);
 }
 
 struct tl_request *tl_actor_at(const struct tl_actor *actor, uint64_t time_ns,

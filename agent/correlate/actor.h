@@ -7,6 +7,8 @@
 
 #include "agent/correlate/corr.h"
 
+#define TL_ACTOR_SEVERAL UINT64_MAX /* id of no actor: several wrote it */
+
 struct tl_actor_key tl_actor_key_of(const struct tl_cproc *proc, uint8_t unit_kind, uint64_t unit,
 				    uint32_t tid);
 
@@ -19,6 +21,14 @@ struct tl_actor *tl_actor_find(const struct tl_corr *corr, const struct tl_actor
 struct tl_actor *tl_actor_get(struct tl_corr *corr, struct tl_cproc *proc,
 			      const struct tl_actor_key *key);
 
+/* Keeps the actor for what it may do next (seen forms, an echo), TL_RECENT_NS at most; and no
+ * longer, when it has neither any more (the caller settles it). */
+void tl_actor_watch(struct tl_corr *corr, struct tl_actor *actor);
+void tl_actor_unwatch(struct tl_corr *corr, struct tl_actor *actor);
+
+/* Those that were kept for long enough go. */
+void tl_actor_expire(struct tl_corr *corr);
+
 /* Frees it when nothing refers to it. */
 void tl_actor_settle(struct tl_corr *corr, struct tl_actor *actor);
 
@@ -28,7 +38,7 @@ void tl_actor_bind(struct tl_corr *corr, struct tl_actor *actor, struct tl_reque
 		   bool mixed);
 
 /* The actor moved bytes on the server connection `conn`: an open request of another connection is
- * not alone any more. */
+ * not alone any more, and what it had finished is over for it. */
 void tl_actor_touch(struct tl_corr *corr, struct tl_actor *actor, const struct tl_conn *conn);
 
 /* `writer` wrote the head of the response to `request`: evidence. */

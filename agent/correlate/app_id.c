@@ -5,12 +5,22 @@
 #include "agent/correlate/inline.h"
 #include "userspace/base/json.h"
 
-static const char *const keys[] = {
-	"trace_id",	    "traceid",	     "trace.id",	"dd.trace_id",
-	"oteltraceid",	    "trace-id",	     "request_id",	"requestid",
-	"request.id",	    "request-id",    "x_request_id",	"x-request-id",
-	"correlation_id",   "correlationid", "correlation.id",	"correlation-id",
-	"x-correlation-id", "req_id",	     "http.request.id", "logging.googleapis.com/trace",
+#define KEY(text)                                                                                  \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
+
+static const struct tl_span keys[] = {
+	KEY("trace_id"),	 KEY("traceid"),
+	KEY("trace.id"),	 KEY("dd.trace_id"),
+	KEY("oteltraceid"),	 KEY("trace-id"),
+	KEY("request_id"),	 KEY("requestid"),
+	KEY("request.id"),	 KEY("request-id"),
+	KEY("x_request_id"),	 KEY("x-request-id"),
+	KEY("correlation_id"),	 KEY("correlationid"),
+	KEY("correlation.id"),	 KEY("correlation-id"),
+	KEY("x-correlation-id"), KEY("req_id"),
+	KEY("http.request.id"),	 KEY("logging.googleapis.com/trace"),
 };
 
 /* Objects that hold the id under a shorter name. */
@@ -34,7 +44,7 @@ static const struct {
 static bool is_key(struct tl_span name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (tl_span_ieq(name, keys[i]))
+		if (name.len == keys[i].len && tl_span_ieq(name, keys[i].data))
 			return true;
 	return false;
 }
@@ -140,15 +150,85 @@ static bool in_logfmt(struct tl_span text, struct tl_span *ret_id)
 	return false;
 }
 
-bool tl_app_id(struct tl_span text, struct tl_span *ret_id)
+/* --- the scan in front --- */
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* Whether what stands before `end` may be a key: all end in "id" or, one, in "trace". */
+static bool ends_like_key(const char *from, const char *end)
+{
+	char last, before;
+
+	if (end - from < 2)
+		return false;
+	last = lower(end[-1]);
+	before = lower(end[-2]);
+	return (last == 'd' && before == 'i') || (last == 'e' && before == 'c');
+}
+
+/* Whether `name`, between two quotes, is a key of the id, or of an object that holds it under the
+ * mere name `id`; other nested ones have a name of `keys` inside. */
+static bool is_json_key(struct tl_span name)
+{
+	switch (name.len ? lower(name.data[name.len - 1]) : 0) {
+	case 'd':
+		return ends_like_key(name.data, name.data + name.len) && is_key(name);
+	case 'e':
+		return is_key(name) || tl_span_ieq(name, "trace");
+	case 't':
+		return tl_span_ieq(name, "request");
+	case 'q':
+		return tl_span_ieq(name, "req");
+	default:
+		return false;
+	}
+}
+
+/* A key of JSON stands between two quotes, without another in it. */
+static bool json_may_have(struct tl_span text)
+{
+	const char *end = text.data + text.len, *open = NULL, *quote = text.data;
+
+	while (quote < end && (quote = memchr(quote, '"', (size_t)(end - quote)))) {
+		if (open && is_json_key((struct tl_span){open + 1, (size_t)(quote - open) - 1}))
+			return true;
+		open = quote++;
+	}
+	return false;
+}
+
+static bool logfmt_may_have(struct tl_span text)
+{
+	const char *end = text.data + text.len, *equals = text.data;
+
+	while (equals < end && (equals = memchr(equals, '=', (size_t)(end - equals)))) {
+		if (ends_like_key(text.data, equals))
+			return true;
+		equals++;
+	}
+	return false;
+}
+
+static bool is_json(struct tl_span text)
 {
 	size_t skip = 0;
 
-	if (!text.len)
-		return false;
 	while (skip < text.len && (text.data[skip] == ' ' || text.data[skip] == '\t'))
 		skip++;
-	if (skip < text.len && text.data[skip] == '{')
-		return in_json(text, ret_id);
-	return in_logfmt(text, ret_id);
+	return skip < text.len && text.data[skip] == '{';
+}
+
+bool tl_app_id_find(struct tl_span text, struct tl_span *ret_id)
+{
+	return is_json(text) ? in_json(text, ret_id) : in_logfmt(text, ret_id);
+}
+
+bool tl_app_id(struct tl_span text, struct tl_span *ret_id)
+{
+	if (!text.len || !(is_json(text) ? json_may_have(text) : logfmt_may_have(text)))
+		return false;
+	return tl_app_id_find(text, ret_id);
 }

@@ -7,6 +7,7 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/conn.h"
+#include "agent/correlate/echo.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/id_formats.h"
@@ -112,7 +113,7 @@ static void bind_reader(struct tl_conn *conn, struct tl_request *request)
 	struct tl_actor *actor;
 
 	if (key.kind != TL_UNIT_THREAD)
-		tl_gate_units(corr, request->proc->gate);
+		tl_gate_units(corr, request->proc->gate, (uint8_t)key.kind);
 	if (key.kind != TL_UNIT_THREAD && !key.id)
 		return;
 	actor = tl_actor_get(corr, request->proc, &key);
@@ -128,7 +129,7 @@ static void mark_pipelined(struct tl_conn *conn)
 {
 	conn->pipelined = true;
 	for (struct tl_request *request = conn->queue; request; request = request->next) {
-		request->ambiguous = true;
+		request->ambiguous = request->pipelined = true;
 		if (request->reader)
 			tl_hold_dirty(conn->corr, request->reader);
 	}
@@ -144,6 +145,8 @@ static enum tl_http1_body on_request_head(void *arg)
 		tl_cproc_blind(corr, corr->event_proc);
 		return TL_HTTP1_STOP;
 	}
+	if (!request->server)
+		tl_echo_sent(corr, conn, conn->request_ids);
 	if (conn->request_ids) {
 		tl_ids_settle(conn->request_ids);
 		tl_request_set_ids(corr, request, conn->request_ids);
@@ -221,7 +224,7 @@ static void judge_writer(struct tl_conn *conn, struct tl_request *request)
 	struct tl_actor_key writer = writer_of(conn);
 
 	if (memcmp(&writer, &conn->response_writer, sizeof(writer)) != 0) {
-		writer.id = UINT64_MAX;
+		writer.id = TL_ACTOR_SEVERAL;
 		writer.kind = TL_UNIT_THREAD;
 	}
 	tl_actor_answer(conn->corr, request, &writer);
@@ -245,6 +248,8 @@ static enum tl_http1_body on_response_head(void *arg)
 	request->settled_ns = event_of(conn)->time_ns;
 	if (request->server)
 		judge_writer(conn, request);
+	else
+		tl_echo_answered(conn->corr, conn);
 	if (request->head)
 		return TL_HTTP1_NO_BODY;
 	return request->connect && status < 300 ? TL_HTTP1_SWITCH : TL_HTTP1_AS_SAID;
@@ -304,13 +309,13 @@ static void check_writer(struct tl_conn *conn)
 	struct tl_request *request = conn->queue;
 	struct tl_actor_key writer;
 
-	if (!request || !request->one_writer || !request->reader)
+	if (!request || !request->one_writer || !request->writer)
 		return;
 	writer = writer_of(conn);
-	if (memcmp(&writer, &request->reader->key, sizeof(writer)) == 0)
+	if (memcmp(&writer, &request->writer->key, sizeof(writer)) == 0)
 		return;
 	request->one_writer = false;
-	tl_hold_dirty(conn->corr, request->reader);
+	tl_hold_dirty(conn->corr, request->writer);
 }
 
 static void touch(struct tl_conn *conn)

@@ -12,20 +12,31 @@
 #include "userspace/base/map.h"
 
 #define TL_WINDOWS 16 /* requests an actor remembers */
+#define TL_TAIL_FORMS 4
+#define TL_ECHO_FORMS 4
 #define TL_RECENT_NS                                                                               \
 	UINT64_C(30000000000) /* how long an ended request can still be named by a line */
 #define TL_PARSE_BYTES_MAX                                                                         \
 	((size_t)64 << 20) /* header bytes and ids under way, all connections together */
 #define TL_TOKENS_MAX 4	   /* ids of one request that are looked for in text */
 
+struct tl_evidence {
+	uint64_t confirms, contradicts;
+	uint64_t lines; /* attached by the rule */
+};
+
 struct tl_gate {
 	uint64_t service; /* 0: private to the process below */
 	uint32_t tgid;	  /* a process of it */
 	uint64_t start_ns;
-	uint64_t confirms, contradicts; /* thread rule */
-	uint64_t unit_confirms, unit_contradicts;
-	uint64_t inline_contradicts;
-	bool units; /* its processes have units: threads prove nothing, ever */
+	struct tl_evidence rules[TL_HOWS];
+	uint64_t why[TL_WHYS];	 /* lines without an id */
+	uint8_t unit_kind;	 /* of its units; THREAD: none were seen */
+	uint64_t direct_answers; /* requests that the thread which read them answered */
+	bool direct;	       /* a thread has answered what it had read itself: there is more than
+				  a hand-off, so thread-bracket is never believed */
+	struct tl_form *forms; /* owned: hash table of TL_FORMS_MAX, NULL before the first */
+	uint32_t n_forms, trusted; /* trusted: forms that prove `tail` */
 };
 
 struct tl_cproc {
@@ -38,6 +49,7 @@ struct tl_cproc {
 	uint64_t
 		blind_ns; /* when a table was full for it: what it serves may be unknown; 0 never */
 	uint32_t open_server; /* server requests open now */
+	uint64_t ended_ns;    /* when one ended last */
 	uint32_t lost_gen;
 	uint32_t refs;	 /* connections, requests, actors */
 	uint32_t tokens; /* entries in the index of ids */
@@ -53,14 +65,34 @@ struct tl_actor_key {
 	uint64_t kind; /* enum tl_unit_kind */
 };
 
+/* The request that a thread works for by an outbound request it sent (echo.h). */
+struct tl_echo {
+	uint64_t connection, number;   /* names the request; number 0: none */
+	uint64_t on;		       /* hash of the outbound connection */
+	uint64_t active_ns;	       /* when it was sent, then when its response came */
+	uint64_t forms[TL_ECHO_FORMS]; /* of lines seen since */
+	uint32_t n_forms;
+	bool answered;
+};
+
 struct tl_actor {
 	struct tl_actor_key key;
 	struct tl_cproc *proc;
 	struct tl_request *current; /* the newest bound one while it is open */
 	struct tl_request
-		*windows[TL_WINDOWS];	    /* bound to it, ascending header_ns; NULL at the end */
-	uint32_t n_windows, refs;	    /* refs: requests whose reader it is */
-	struct tl_hold *holds, *holds_tail; /* lines that wait, oldest first */
+		*windows[TL_WINDOWS]; /* bound to it, ascending header_ns; NULL at the end */
+	struct tl_request *answered[TL_WINDOWS]; /* whose response's head it wrote, in order */
+	uint32_t n_windows, n_answered;
+	uint32_t refs;		 /* requests whose reader or writer it is */
+	struct tl_request *tail; /* has just been finished by it; nothing else was touched since */
+	uint64_t touch_conn, touch_ns; /* server connection it moved bytes of last, and when */
+	uint64_t other_ns;	       /* when it last moved bytes of another one */
+	struct tl_seen *seen;	       /* owned: forms of lines that wait for its next response */
+	uint32_t n_seen;
+	struct tl_echo echo;
+	struct tl_actor *next_watched, *prev_watched; /* actors that have either, oldest first */
+	uint64_t watched_ns;			      /* since when it stands there; 0 not */
+	struct tl_hold *holds, *holds_tail;	      /* lines that wait, oldest first */
 	struct tl_actor *next_holding, *prev_holding; /* list of actors with holds */
 	struct tl_actor *next_dirty; /* queue of actors whose holds must be looked at again */
 	bool dirty;		     /* stands there */
@@ -71,9 +103,14 @@ enum tl_request_state { TL_REQ_OPEN, TL_REQ_ANSWERING, TL_REQ_DONE };
 struct tl_request {
 	struct tl_conn *conn; /* NULL once ended */
 	struct tl_cproc *proc;
-	struct tl_actor *reader; /* NULL: client side, unit unknown, or no room */
-	uint64_t number;	 /* on its connection */
-	uint64_t connection;	 /* hash */
+	struct tl_actor *reader;  /* NULL: client side, unit unknown, or no room */
+	struct tl_actor *writer;  /* of the response's head; NULL as above, or several */
+	uint64_t writer_wait_ns;  /* the writer's last wait before it; 0 for units */
+	uint64_t writer_other_ns; /* when the writer last touched another connection before it */
+	uint64_t tail_until_ns;	  /* when the writer went on to another; 0 not yet */
+	uint64_t tail_forms[TL_TAIL_FORMS]; /* of lines seen behind the response */
+	uint64_t number;		    /* on its connection */
+	uint64_t connection;		    /* hash */
 	uint64_t first_ns, header_ns, response_ns, settled_ns, end_ns;
 	uint64_t left_ns; /* the reader went on to other work while the response lasts until close;
 			     0 not */
@@ -86,11 +123,13 @@ struct tl_request {
 	bool server, head, connect;
 	bool ambiguous; /* another request was on its reader, or on its connection, at the same time
 			 */
+	bool pipelined; /* another was on its connection at the same time */
 	bool contradicted;   /* its reader went to another connection before the answer: counted */
 	bool overlapped;     /* another server request of the process was open at its header */
 	bool until_close;    /* the response lasts until the connection ends */
 	bool proved;	     /* its reader wrote the response's head */
-	bool one_writer;     /* and everything of it so far */
+	bool one_writer;     /* `writer` wrote everything of the response so far */
+	bool complete;	     /* the response's end was seen */
 	char *method, *path; /* owned, NUL-terminated, until told */
 	struct tl_packed *ids;			  /* owned; NULL none */
 	struct tl_token *tokens;		  /* owned: entries in the index of ids */
@@ -140,6 +179,8 @@ struct tl_corr {
 	struct tl_actor *holding;		 /* actors with holds */
 	struct tl_hold *first_hold, *last_hold;	 /* all holds, by deadline */
 	struct tl_actor *dirty, *dirty_tail;
+	struct tl_actor *watched, *watched_tail; /* actors with something that waits */
+	uint32_t form_tables;
 	bool reviewing;
 	size_t parse_bytes;
 	uint64_t serial;		/* of processes */

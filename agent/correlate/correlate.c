@@ -5,12 +5,16 @@
 #include "agent/correlate/correlate.h"
 
 #include "agent/correlate/actor.h"
+#include "agent/correlate/bracket.h"
 #include "agent/correlate/conn.h"
 #include "agent/correlate/decide.h"
+#include "agent/correlate/echo.h"
+#include "agent/correlate/form.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/proc.h"
 #include "agent/correlate/request.h"
+#include "agent/correlate/tail.h"
 
 static void set_defaults(struct tl_corr_options *options)
 {
@@ -20,6 +24,8 @@ static void set_defaults(struct tl_corr_options *options)
 		options->hold_bytes = UINT64_C(1) << 20;
 	if (!options->gate_confirms)
 		options->gate_confirms = 300;
+	if (!options->levels)
+		options->levels = TL_LEVELS_ALL;
 	if (!options->max_conns)
 		options->max_conns = 65536;
 	if (!options->max_requests)
@@ -64,8 +70,10 @@ static void free_gates(struct tl_corr *corr)
 	size_t iter = 0;
 	void *value;
 
-	while (corr->gates && tl_map_next(corr->gates, &iter, NULL, &value))
+	while (corr->gates && tl_map_next(corr->gates, &iter, NULL, &value)) {
+		tl_form_free(corr, *(struct tl_gate **)value);
 		free(*(struct tl_gate **)value);
+	}
 }
 
 static void free_actors(struct tl_corr *corr)
@@ -73,8 +81,12 @@ static void free_actors(struct tl_corr *corr)
 	size_t iter = 0;
 	void *value;
 
-	while (tl_map_next(corr->actors, &iter, NULL, &value))
-		free(*(struct tl_actor **)value);
+	while (tl_map_next(corr->actors, &iter, NULL, &value)) {
+		struct tl_actor *actor = *(struct tl_actor **)value;
+
+		free(actor->seen);
+		free(actor);
+	}
 }
 
 void tl_corr_free(struct tl_corr *corr)
@@ -106,6 +118,7 @@ static void advance(struct tl_corr *corr, uint64_t time_ns)
 	if (time_ns > corr->now_ns)
 		corr->now_ns = time_ns;
 	tl_request_expire(corr);
+	tl_actor_expire(corr);
 }
 
 static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
@@ -207,48 +220,84 @@ void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uin
 	tl_hold_review(corr);
 }
 
-/* The thread that wrote the line, when lines of it may be waiting. */
-static struct tl_actor *thread_of(struct tl_corr *corr, struct tl_cproc *proc,
+/* Who wrote the line, when lines of it may be waiting. */
+static struct tl_actor *writer_of(struct tl_corr *corr, struct tl_cproc *proc,
 				  const struct tl_line *line)
 {
 	struct tl_actor_key key;
 
 	if (!proc)
 		return NULL;
-	key = tl_actor_key_of(proc, TL_UNIT_THREAD, 0, line->writer.tid);
+	key = tl_actor_key_of(proc, line->writer.unit_kind, line->writer.unit, line->writer.tid);
 	return tl_actor_find(corr, &key);
 }
 
-/* Lines of one thread keep their order: behind one that waits, every other waits too. Where there
+/* Lines of one writer keep their order: behind one that waits, every other waits too. Where there
  * is no room, those before it are released as they stand; inside `released` that happens later, so
  * the line queues all the same. */
 static bool must_wait(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line,
 		      struct tl_decision *ret)
 {
-	struct tl_actor *thread = thread_of(corr, proc, line);
-	bool behind = thread && thread->holds;
+	struct tl_actor *writer = writer_of(corr, proc, line);
+	bool behind = writer && writer->holds;
 
 	if (!behind && tl_decide(corr, proc, line, TL_WHY_NOTHING, ret))
 		return false;
-	if (thread && tl_hold_add(corr, thread, line, false))
+	if (writer && tl_hold_add(corr, writer, line, false))
 		return true;
 	corr->usage.full++;
 	if (behind)
-		tl_hold_give_up(corr, thread, TL_WHY_FULL);
-	thread = thread_of(corr, proc, line);
-	if (thread && thread->holds && tl_hold_add(corr, thread, line, true))
+		tl_hold_give_up(corr, writer, TL_WHY_FULL);
+	writer = writer_of(corr, proc, line);
+	if (writer && writer->holds && tl_hold_add(corr, writer, line, true))
 		return true;
 	tl_decide(corr, proc, line, TL_WHY_FULL, ret);
 	return false;
 }
 
+/* Whether what stands in the line's place may be its own form's evidence. */
+static bool is_evidence(const struct tl_corr *corr, const struct tl_cproc *proc,
+			const struct tl_line *line)
+{
+	const uint32_t by_form = 1u << TL_HOW_TAIL | 1u << TL_HOW_THREAD_BRACKET |
+				 1u << TL_HOW_UNIT_BRACKET | TL_LEVEL_SINGLE;
+
+	/* A joined line comes later than it was written. */
+	return proc->started && proc->gate && (corr->options.levels & by_form) &&
+	       !(line->flags & (TL_LINE_SHARED | TL_LINE_BATCHED | TL_LINE_JOINED)) &&
+	       (line->writer.unit_kind == TL_UNIT_THREAD || line->writer.unit);
+}
+
+/* Notes where a line of this form stood. */
+static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line)
+{
+	const struct tl_writer *writer = &line->writer;
+	struct tl_actor_key key =
+		tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
+	struct tl_actor *actor = tl_actor_find(corr, &key);
+	struct tl_request *request = tl_tail_of(corr, actor, line);
+	struct tl_form *form;
+
+	line->template = tl_form_hash(tl_buf_span(&line->bytes));
+	form = tl_form_get(corr, proc->gate, line->template);
+	if (!form)
+		return;
+	if (request)
+		tl_tail_sight(corr, request, form);
+	if (!proc->open_server && (!request || form->tail_refuted))
+		tl_form_ambient(corr, proc->gate, form);
+	tl_echo_sight(corr, proc, actor, line, form);
+	tl_bracket_sight(corr, proc, &key, line, form);
+}
+
 /* What a line tells about its process. */
-static void learn(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line)
+static void learn(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *line)
 {
 	corr->at_ns = line->end_ns;
 	tl_cproc_gen(corr, proc, line->lost_gen);
-	if (line->writer.unit_kind != TL_UNIT_THREAD)
-		tl_gate_units(corr, proc->gate);
+	tl_gate_units(corr, proc->gate, line->writer.unit_kind);
+	if (is_evidence(corr, proc, line))
+		sight(corr, proc, line);
 	tl_hold_review(corr);
 }
 

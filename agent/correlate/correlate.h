@@ -4,10 +4,13 @@
  * none; every line says how it got its id, or why it has none. Bounded: every table has a maximum;
  * full means `none`, counted. One thread. docs/correlation.md explains the levels to people.
  *
- * Levels here: `unit` (goroutine id read at the call), `thread` (two-sided: the thread that
- * completed the request's header also wrote its response, and its process has proved so often
- * enough), `app` (the line itself carries an id field) and `inline-token` (the text holds exactly
- * one id of this process's open or recent requests). */
+ * Levels, from strong to weak: `app` (the line itself carries an id field), `unit` (the unit, such
+ * as a goroutine, that completed the request's header), `unit-bracket` (the unit that wrote its
+ * response, where another had read it), `thread` (the thread that did both), `thread-bracket` (the
+ * worker thread that wrote its response), `echo` (the thread that sent an outbound request with its
+ * id), `tail` (the thread or unit that has just finished its
+ * response) and `inline-token` (the text holds exactly one id of this process's open or recent
+ * requests). What proves each is told in gate.h, bracket.h, echo.h and tail.h. */
 #ifndef TL_CORRELATE_CORRELATE_H
 #define TL_CORRELATE_CORRELATE_H
 
@@ -18,11 +21,29 @@
 
 struct tl_corr;
 
-enum tl_how { TL_HOW_NONE, TL_HOW_APP, TL_HOW_UNIT, TL_HOW_THREAD, TL_HOW_INLINE, TL_HOWS };
+enum tl_how {
+	TL_HOW_NONE,
+	TL_HOW_APP,
+	TL_HOW_UNIT,
+	TL_HOW_UNIT_BRACKET,
+	TL_HOW_THREAD,
+	TL_HOW_THREAD_BRACKET,
+	TL_HOW_ECHO,
+	TL_HOW_TAIL,
+	TL_HOW_INLINE,
+	TL_HOWS
+};
 #define TL_HOW_NAMES                                                                               \
 	{                                                                                          \
-		"none", "app", "unit", "thread", "inline-token"                                    \
+		"none", "app", "unit", "unit-bracket", "thread", "thread-bracket", "echo", "tail", \
+			"inline-token"                                                             \
 	}
+
+/* Sets of levels: bit 1 << enum tl_how. `single` gives a candidate, never an id, and is not among
+ * all. */
+#define TL_LEVELS_ALL (((1u << TL_HOWS) - 1) & ~(1u << TL_HOW_NONE))
+#define TL_LEVEL_SINGLE (1u << TL_HOWS)
+#define TL_LEVELS_GIVEN (1u << 31) /* the set is meant, even when it is empty */
 
 enum tl_why {
 	TL_WHY_NOTHING,	       /* there is an id */
@@ -40,19 +61,23 @@ enum tl_why {
 	TL_WHY_UNIT_UNKNOWN, /* the runtime's unit could not be read */
 	TL_WHY_FULL,	     /* a table was full */
 	TL_WHY_OFF,	     /* correlation is switched off */
+	TL_WHY_CUT,	 /* the thread may have been given other work between line and response */
+	TL_WHY_UNPROVED, /* the position fits, but lines of this form are not proved to be requests'
+			  */
 	TL_WHYS
 };
 #define TL_WHY_NAMES                                                                               \
 	{                                                                                          \
 		"", "no-request", "gate-closed", "ambiguous", "foreign-unit", "batched", "shared", \
 			"after-response", "unanswered", "desync", "lost", "restart",               \
-			"unit-unknown", "full", "off"                                              \
+			"unit-unknown", "full", "off", "cut", "unproved"                           \
 	}
 
 struct tl_attribution {
 	enum tl_how how;
 	enum tl_why why;	  /* set when how is none */
 	const struct tl_ids *ids; /* of the request; NULL for none and app; valid during the call */
+	const struct tl_ids *candidate; /* level single: a guess where how is none; NULL; as ids */
 };
 
 /* An HTTP exchange, told when the response is complete or the connection ended. */
@@ -75,11 +100,11 @@ struct tl_exchange {
 struct tl_corr_options {
 	uint64_t hold_ns;	/* longest a line is held; default 500 ms */
 	uint64_t hold_bytes;	/* held per process; default 1 MiB */
-	uint32_t gate_confirms; /* confirmations without contradiction that open the thread gate;
-				   default 300 */
+	uint32_t gate_confirms; /* confirmations without contradiction that open a gate; default
+				   300 */
+	uint32_t levels;	/* those that may speak, by tl_levels_parse; 0: TL_LEVELS_ALL */
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
 	bool off;				     /* every line is none, why off */
-	bool no_inline;	      /* leaves inline-token and app out (for scoring) */
 	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
 	/* A held line's fate. `line->stage` was HELD. */
 	void (*released)(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
@@ -88,6 +113,10 @@ struct tl_corr_options {
 	void (*ignore)(void *arg, uint64_t sock, uint64_t sock_ino);
 	void *arg;
 };
+
+/* Reads a comma list of level names; `default` is all but `single`; with `-` in front a level is
+ * taken away, at the list's begin from the default. Errors: -EINVAL an unknown name. */
+int tl_levels_parse(const char *text, uint32_t *ret_levels, struct tl_error *error);
 
 int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
 		struct tl_error *error);
@@ -124,12 +153,31 @@ struct tl_corr_usage {
 };
 void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret);
 
-/* The gate of each service: calls `each` for all. */
+/* What is believed of each service, and why: calls `each` for every rule of every service that has
+ * evidence or lines. */
+enum tl_gate_state {
+	TL_GATE_OFF,	     /* the level is switched off */
+	TL_GATE_CLOSED,	     /* not proved yet */
+	TL_GATE_STRAIGHT,    /* thread: believed for requests during which the thread was given no
+				other work */
+	TL_GATE_OPEN,	     /* believed */
+	TL_GATE_QUARANTINED, /* contradicted: not believed any more */
+};
+#define TL_GATE_STATE_NAMES                                                                        \
+	{                                                                                          \
+		"off", "closed", "straight", "open", "quarantined"                                 \
+	}
+
 struct tl_gate_row {
 	uint64_t service;
-	uint32_t tgid; /* a process of it */
+	uint32_t tgid;	   /* a process of it */
+	uint64_t start_ns; /* of that process */
+	uint8_t unit_kind; /* enum tl_unit_kind */
+	enum tl_how rule;
+	enum tl_gate_state state;
 	uint64_t confirms, contradicts;
-	bool open;
+	uint64_t lines;	     /* the rule has attached */
+	const uint64_t *why; /* [TL_WHYS]: lines of the service without an id; borrowed */
 };
 void tl_corr_gates(const struct tl_corr *corr,
 		   void (*each)(void *arg, const struct tl_gate_row *row), void *arg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Levels from strong to weak: the line's own id, unit, thread, an id in the text. A weaker level
- * speaks only where the stronger ones have nothing to say; an ambiguous one silences all below it,
- * and two that name different requests give none.
+/* Levels from strong to weak: the line's own id, unit, thread, their brackets, tail, an id in the
+ * text. A weaker level speaks only where the stronger ones have nothing to say; an ambiguous one
+ * silences all below it, and two that name different requests give none. A rule that is not
+ * believed has no say, in what it finds ambiguous neither.
  *
  * The window of a request on its actor is [header complete, response complete], by the exit times
  * of the calls; both ends of a line must lie in it, and the process must not have lost an event
@@ -9,13 +10,19 @@
 #include "agent/correlate/decide.h"
 
 #include "agent/correlate/actor.h"
+#include "agent/correlate/bracket.h"
+#include "agent/correlate/echo.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/inline.h"
 #include "agent/correlate/request.h"
+#include "agent/correlate/tail.h"
 
 /* What the structural rules say. */
 struct finding {
 	bool wait;
+	bool silences;	 /* found none, and no weaker rule may speak */
+	bool straight;	 /* only if the thread gets no other work until the response */
+	enum tl_how how; /* the rule that found it */
 	enum tl_why why; /* NOTHING: `request` is the line's */
 	struct tl_request *request;
 };
@@ -63,56 +70,141 @@ static struct finding stranger(const struct tl_cproc *proc, const struct tl_line
 	return no(proc->started ? TL_WHY_FOREIGN : TL_WHY_NO_REQUEST);
 }
 
-static struct finding by_unit(struct tl_corr *corr, struct tl_cproc *proc,
-			      const struct tl_line *line)
+/* A thread of a service whose requests never overlapped: the line is its request's when the thread
+ * could not have been given other work since it read it (ask_writer asks the same of the response).
+ */
+static bool is_straight(const struct tl_corr *corr, const struct tl_cproc *proc,
+			const struct finding *finding, const struct tl_line *line)
 {
-	const struct tl_writer *writer = &line->writer;
-	struct tl_actor_key key =
-		tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
-	struct tl_actor *actor = tl_actor_find(corr, &key);
+	const struct tl_form *form;
+
+	if (!finding->request || !proc->gate || line->wait_ns > finding->request->header_ns ||
+	    tl_gate_state(corr, proc->gate, finding->how) != TL_GATE_STRAIGHT)
+		return false;
+	form = tl_form_find(proc->gate, line->template);
+	return form && !form->ambient;
+}
+
+/* The request that the line's unit or thread has read. */
+static struct finding by_reader(struct tl_corr *corr, const struct tl_cproc *proc,
+				const struct tl_actor *actor, const struct tl_line *line)
+{
+	uint8_t kind = line->writer.unit_kind;
+	enum tl_how rule = tl_rule_of(kind);
 	struct finding finding;
 
-	if (!actor)
+	if (!actor || !actor->n_windows)
 		return stranger(proc, line);
 	finding = in_window(actor, line);
-	if (finding.request && !tl_gate_unit_open(proc->gate))
+	finding.how = rule;
+	/* An event loop (nginx) serves many requests on one thread, and its lines may still name
+	 * their own. */
+	if (is_straight(corr, proc, &finding, line)) {
+		finding.straight = true;
+		return finding;
+	}
+	if ((finding.request || (finding.why == TL_WHY_AMBIGUOUS && !tl_unit_is_own(kind))) &&
+	    !tl_gate_open(corr, proc->gate, rule))
 		return no(proc->gate ? TL_WHY_GATE_CLOSED : TL_WHY_FULL);
+	finding.silences = finding.why == TL_WHY_AMBIGUOUS;
 	return finding;
 }
 
 /* Two-sided: the request's reader must be the writer of its response too, as far as the line's
  * moment. */
-static struct finding by_thread(struct tl_corr *corr, struct tl_cproc *proc,
-				const struct tl_line *line)
+static void ask_writer(struct finding *finding, const struct tl_line *line)
+{
+	struct tl_request *request = finding->request;
+
+	if (request->state == TL_REQ_OPEN) {
+		finding->wait = true;
+		return;
+	}
+	if (finding->straight && request->writer_wait_ns > request->header_ns) {
+		*finding = no(TL_WHY_GATE_CLOSED);
+		return;
+	}
+	if (!request->proved) {
+		*finding = no(request->why ? (enum tl_why)request->why : TL_WHY_UNANSWERED);
+		finding->silences = true;
+		return;
+	}
+	if (line->end_ns <= request->settled_ns)
+		return;
+	if (!request->one_writer || finding->straight) {
+		*finding = no(TL_WHY_UNANSWERED);
+		finding->silences = true;
+		return;
+	}
+	finding->wait = request->state == TL_REQ_ANSWERING && !request->left_ns;
+}
+
+static struct finding by_bracket(struct tl_corr *corr, const struct tl_cproc *proc,
+				 const struct tl_actor *actor, const struct tl_line *line)
+{
+	enum tl_how rule = tl_bracket_of(line->writer.unit_kind);
+	struct finding finding = {.how = rule};
+
+	if (!tl_gate_open(corr, proc->gate, rule))
+		return no(TL_WHY_GATE_CLOSED);
+	finding.request = tl_bracket_find(corr, proc, actor, line, &finding.wait, &finding.why);
+	if (finding.wait)
+		finding.why = TL_WHY_NOTHING;
+	return finding;
+}
+
+static struct finding by_echo(struct tl_corr *corr, const struct tl_cproc *proc,
+			      const struct tl_actor *actor, const struct tl_line *line)
+{
+	struct tl_request *request = tl_echo_of(proc, actor, line);
+
+	if (!request || !tl_gate_open(corr, proc->gate, TL_HOW_ECHO) ||
+	    !tl_form_is_echo(corr, tl_form_find(proc->gate, line->template)))
+		return no(TL_WHY_FOREIGN);
+	return (struct finding){.how = TL_HOW_ECHO, .request = request};
+}
+
+static struct finding by_tail(struct tl_corr *corr, const struct tl_actor *actor,
+			      const struct tl_line *line)
+{
+	struct tl_request *request = tl_tail_of(corr, actor, line);
+
+	if (!request || !tl_tail_believed(corr, request, line))
+		return no(TL_WHY_AFTER_RESPONSE);
+	return (struct finding){.how = TL_HOW_TAIL, .request = request};
+}
+
+static bool is_found(const struct finding *finding)
+{
+	return finding->request || finding->wait || finding->silences;
+}
+
+/* What the line's place between the events of its actor says. */
+static struct finding by_place(struct tl_corr *corr, struct tl_cproc *proc,
+			       const struct tl_line *line)
 {
 	const struct tl_writer *writer = &line->writer;
-	struct tl_actor_key key = tl_actor_key_of(proc, TL_UNIT_THREAD, 0, writer->tid);
+	struct tl_actor_key key =
+		tl_actor_key_of(proc, writer->unit_kind, writer->unit, writer->tid);
 	struct tl_actor *actor = tl_actor_find(corr, &key);
-	struct finding finding;
-	struct tl_request *request;
+	struct finding first = by_reader(corr, proc, actor, line), next;
 
-	if (!actor || !actor->n_windows)
-		return stranger(proc, line);
-	finding = in_window(actor, line);
-	request = finding.request;
-	/* A rule that is not believed has no say, in what it finds ambiguous neither: an event loop
-	 * (nginx) serves many requests on one thread, and its lines may still name their own. */
-	if (!request && finding.why != TL_WHY_AMBIGUOUS)
-		return finding;
-	if (!tl_gate_thread_open(corr, proc->gate))
-		return no(proc->gate ? TL_WHY_GATE_CLOSED : TL_WHY_FULL);
-	if (!request)
-		return finding;
-	if (request->state == TL_REQ_OPEN)
-		return (struct finding){.wait = true, .request = request};
-	if (!request->proved)
-		return no(request->why ? (enum tl_why)request->why : TL_WHY_UNANSWERED);
-	if (line->end_ns <= request->settled_ns)
-		return finding;
-	if (!request->one_writer)
-		return no(TL_WHY_UNANSWERED);
-	finding.wait = request->state == TL_REQ_ANSWERING && !request->left_ns;
-	return finding;
+	/* A unit of its own is the request's, answered or not. */
+	if (first.request && !tl_unit_is_own(writer->unit_kind))
+		ask_writer(&first, line);
+	if (is_found(&first))
+		return first;
+	next = by_bracket(corr, proc, actor, line);
+	if (is_found(&next))
+		return next;
+	/* That it is not proved is news where the rule is believed. */
+	if (next.why == TL_WHY_CUT || next.why == TL_WHY_UNPROVED)
+		first = next;
+	next = by_echo(corr, proc, actor, line);
+	if (is_found(&next))
+		return next;
+	next = by_tail(corr, actor, line);
+	return is_found(&next) ? next : first;
 }
 
 static struct finding by_structure(struct tl_corr *corr, struct tl_cproc *proc,
@@ -129,7 +221,9 @@ static struct finding by_structure(struct tl_corr *corr, struct tl_cproc *proc,
 	if (!proc)
 		return no(tl_map_count(corr->procs) >= corr->options.max_procs ? TL_WHY_FULL
 									       : TL_WHY_NO_REQUEST);
-	return kind == TL_UNIT_THREAD ? by_thread(corr, proc, line) : by_unit(corr, proc, line);
+	if (!proc->gate)
+		return no(TL_WHY_FULL);
+	return by_place(corr, proc, line);
 }
 
 /* The line names the request of another id than the rule found: the rule is the weaker of the two.
@@ -144,7 +238,7 @@ static void check_app(struct tl_corr *corr, struct tl_cproc *proc, const struct 
 		return;
 	tl_inline_match_id(corr, proc, id, &matches);
 	if (matches.n && !matches.several && !tl_inline_matched(&matches, finding.request))
-		tl_gate_contradict(corr, proc->gate, (enum tl_unit_kind)line->writer.unit_kind);
+		tl_gate_contradict(corr, proc->gate, finding.how);
 }
 
 static bool decide_app(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
@@ -152,12 +246,28 @@ static bool decide_app(struct tl_corr *corr, struct tl_cproc *proc, const struct
 {
 	struct tl_span id;
 
-	if (corr->options.no_inline || !tl_app_id(tl_buf_span(&line->bytes), &id))
+	if (!tl_level_on(corr, TL_HOW_APP) || !tl_app_id(tl_buf_span(&line->bytes), &id))
 		return false;
 	if (proc && proc->tokens)
 		check_app(corr, proc, line, id);
-	*ret = (struct tl_decision){.how = TL_HOW_APP};
+	ret->how = TL_HOW_APP;
+	ret->why = TL_WHY_NOTHING;
 	return true;
+}
+
+/* The text names another request than the rule: the weaker of the two is the text. A form that had
+ * to prove itself by its place has failed as well. */
+static void disagree(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
+		     struct tl_decision *ret)
+{
+	struct tl_form *form = tl_form_find(proc->gate, line->template);
+
+	tl_gate_contradict(corr, proc->gate, TL_HOW_INLINE);
+	if (form && (ret->how == TL_HOW_TAIL || ret->how == tl_bracket_of(line->writer.unit_kind)))
+		tl_form_ambient(corr, proc->gate, form);
+	ret->how = TL_HOW_NONE;
+	ret->why = TL_WHY_AMBIGUOUS;
+	ret->request = NULL;
 }
 
 /* What the text says, beside what the structure found. */
@@ -166,7 +276,8 @@ static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct
 {
 	struct tl_matches matches;
 
-	if (corr->options.no_inline || !proc || !proc->tokens || ret->why == TL_WHY_AMBIGUOUS)
+	if (!tl_level_on(corr, TL_HOW_INLINE) || !proc || !proc->tokens ||
+	    ret->why == TL_WHY_AMBIGUOUS)
 		return;
 	tl_inline_match(corr, proc, tl_buf_span(&line->bytes), &matches);
 	if (!matches.n || matches.several)
@@ -174,11 +285,31 @@ static void add_inline(struct tl_corr *corr, struct tl_cproc *proc, const struct
 	if (ret->request) {
 		if (tl_inline_matched(&matches, ret->request))
 			return;
-		tl_gate_contradict_inline(corr, proc->gate);
-		*ret = (struct tl_decision){.why = TL_WHY_AMBIGUOUS};
-	} else if (tl_inline_one(&matches) && tl_gate_inline_open(proc->gate)) {
-		*ret = (struct tl_decision){.how = TL_HOW_INLINE, .request = matches.request[0]};
+		disagree(corr, proc, line, ret);
+	} else if (tl_inline_one(&matches) && tl_gate_open(corr, proc->gate, TL_HOW_INLINE)) {
+		ret->how = TL_HOW_INLINE;
+		ret->why = TL_WHY_NOTHING;
+		ret->request = matches.request[0];
 	}
+}
+
+/* Level single, a guess: the only request that the process serves, when none has ended of late and
+ * the line's form was never seen while it served nothing. */
+static struct tl_request *guess(const struct tl_corr *corr, const struct tl_cproc *proc,
+				const struct tl_line *line)
+{
+	const struct tl_form *form;
+
+	if (!(corr->options.levels & TL_LEVEL_SINGLE) || !proc || !proc->gate ||
+	    proc->open_server != 1 || proc->ended_ns + corr->options.hold_ns > line->time_ns)
+		return NULL;
+	form = tl_form_find(proc->gate, line->template);
+	if (!form || form->ambient)
+		return NULL;
+	for (struct tl_request *r = proc->open; r; r = r->next_open)
+		if (r->server && r->header_ns <= line->time_ns)
+			return r;
+	return NULL;
 }
 
 bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line *line,
@@ -186,7 +317,7 @@ bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line
 {
 	struct finding finding;
 
-	*ret = (struct tl_decision){.why = TL_WHY_OFF};
+	*ret = (struct tl_decision){.why = TL_WHY_OFF, .gate = proc ? proc->gate : NULL};
 	if (corr->options.off || decide_app(corr, proc, line, ret))
 		return true;
 	finding = by_structure(corr, proc, line);
@@ -196,10 +327,12 @@ bool tl_decide(struct tl_corr *corr, struct tl_cproc *proc, const struct tl_line
 		finding = no(give_up);
 	ret->why = finding.why;
 	if (finding.request) {
-		ret->how = line->writer.unit_kind == TL_UNIT_THREAD ? TL_HOW_THREAD : TL_HOW_UNIT;
+		ret->how = finding.how;
 		ret->request = finding.request;
 	}
 	add_inline(corr, proc, line, ret);
+	if (ret->how == TL_HOW_NONE)
+		ret->candidate = guess(corr, proc, line);
 	return true;
 }
 
@@ -208,10 +341,19 @@ void tl_decision_tell(struct tl_corr *corr, const struct tl_decision *decision,
 {
 	*ret = (struct tl_attribution){.how = decision->how, .why = decision->why};
 	corr->usage.how[ret->how]++;
-	if (ret->how == TL_HOW_NONE)
+	if (decision->gate)
+		decision->gate->rules[ret->how].lines++;
+	if (ret->how == TL_HOW_NONE) {
 		corr->usage.why[ret->why]++;
-	if (!decision->request)
+		if (decision->gate)
+			decision->gate->why[ret->why]++;
+	}
+	if (!decision->request && !decision->candidate)
 		return;
-	tl_request_ids(corr, decision->request, &corr->answer);
-	ret->ids = &corr->answer;
+	tl_request_ids(corr, decision->request ? decision->request : decision->candidate,
+		       &corr->answer);
+	if (decision->request)
+		ret->ids = &corr->answer;
+	else
+		ret->candidate = &corr->answer;
 }

@@ -8,7 +8,9 @@
 struct tl_decision {
 	enum tl_how how;
 	enum tl_why why;
-	struct tl_request *request; /* borrowed; NULL for none and app */
+	struct tl_request *request;   /* borrowed; NULL for none and app */
+	struct tl_request *candidate; /* the same, of a guess; NULL */
+	struct tl_gate *gate;	      /* of the line's process; NULL unknown */
 };
 
 /* Decides. `give_up` other than NOTHING: the line may not wait, and is none for this reason where

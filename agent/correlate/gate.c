@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/correlate/gate.h"
 
+#include "agent/correlate/form.h"
 #include "agent/correlate/hold.h"
 
 struct tl_gate_key {
@@ -27,8 +28,12 @@ static struct tl_gate *get_gate(struct tl_corr *corr, const struct tl_cproc *pro
 		corr->usage.full++;
 		return NULL;
 	}
-	if (!added)
+	if (!added) {
+		/* The newest process of the service is the one that people still find. */
+		(*slot)->tgid = proc->tgid;
+		(*slot)->start_ns = proc->start_ns;
 		return *slot;
+	}
 	gate = calloc(1, sizeof(*gate));
 	if (!gate) {
 		tl_map_del(corr->gates, &key);
@@ -44,12 +49,17 @@ static struct tl_gate *get_gate(struct tl_corr *corr, const struct tl_cproc *pro
 
 static void pool(struct tl_gate *to, const struct tl_gate *from)
 {
-	to->confirms += from->confirms;
-	to->contradicts += from->contradicts;
-	to->unit_confirms += from->unit_confirms;
-	to->unit_contradicts += from->unit_contradicts;
-	to->inline_contradicts += from->inline_contradicts;
-	to->units |= from->units;
+	for (int i = 0; i < TL_HOWS; i++) {
+		to->rules[i].confirms += from->rules[i].confirms;
+		to->rules[i].contradicts += from->rules[i].contradicts;
+		to->rules[i].lines += from->rules[i].lines;
+	}
+	for (int i = 0; i < TL_WHYS; i++)
+		to->why[i] += from->why[i];
+	if (from->unit_kind != TL_UNIT_THREAD)
+		to->unit_kind = from->unit_kind;
+	to->direct |= from->direct;
+	to->direct_answers += from->direct_answers;
 }
 
 void tl_gate_join(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)
@@ -78,61 +88,96 @@ void tl_gate_leave(struct tl_corr *corr, struct tl_cproc *proc)
 		return;
 	key = key_of(proc, 0);
 	tl_map_del(corr->gates, &key);
+	tl_form_free(corr, gate);
 	free(gate);
 }
 
-void tl_gate_confirm(struct tl_corr *corr, struct tl_gate *gate, enum tl_unit_kind kind)
+void tl_gate_confirm(struct tl_corr *corr, struct tl_gate *gate, enum tl_how rule)
 {
 	corr->usage.confirms++;
-	if (!gate)
-		return;
-	if (kind == TL_UNIT_THREAD)
-		gate->confirms++;
-	else
-		gate->unit_confirms++;
-}
-
-void tl_gate_contradict(struct tl_corr *corr, struct tl_gate *gate, enum tl_unit_kind kind)
-{
-	corr->usage.contradicts++;
-	if (!gate)
-		return;
-	if (kind == TL_UNIT_THREAD)
-		gate->contradicts++;
-	else
-		gate->unit_contradicts++;
-	tl_hold_all_dirty(corr);
-}
-
-void tl_gate_contradict_inline(struct tl_corr *corr, struct tl_gate *gate)
-{
-	corr->usage.contradicts++;
 	if (gate)
-		gate->inline_contradicts++;
+		gate->rules[rule].confirms++;
 }
 
-void tl_gate_units(struct tl_corr *corr, struct tl_gate *gate)
+void tl_gate_contradict(struct tl_corr *corr, struct tl_gate *gate, enum tl_how rule)
 {
-	if (!gate || gate->units)
+	corr->usage.contradicts++;
+	/* Only the first closes anything. */
+	if (gate && gate->rules[rule].contradicts++ == 0)
+		tl_hold_all_dirty(corr);
+}
+
+void tl_gate_units(struct tl_corr *corr, struct tl_gate *gate, uint8_t kind)
+{
+	if (!gate || kind == TL_UNIT_THREAD || gate->unit_kind == kind)
 		return;
-	gate->units = true;
+	gate->unit_kind = kind;
 	tl_hold_all_dirty(corr);
 }
 
-bool tl_gate_thread_open(const struct tl_corr *corr, const struct tl_gate *gate)
+bool tl_unit_is_own(uint8_t unit_kind)
 {
-	return gate && !gate->units && !gate->contradicts &&
-	       gate->confirms >= corr->options.gate_confirms;
+	return unit_kind == TL_UNIT_GOROUTINE;
 }
 
-bool tl_gate_unit_open(const struct tl_gate *gate)
+enum tl_how tl_rule_of(uint8_t unit_kind)
 {
-	return gate && !gate->unit_contradicts;
+	return unit_kind == TL_UNIT_THREAD ? TL_HOW_THREAD : TL_HOW_UNIT;
 }
 
-bool tl_gate_inline_open(const struct tl_gate *gate)
+enum tl_how tl_bracket_of(uint8_t unit_kind)
 {
-	return gate && !gate->inline_contradicts;
+	return unit_kind == TL_UNIT_THREAD ? TL_HOW_THREAD_BRACKET : TL_HOW_UNIT_BRACKET;
+}
+
+bool tl_level_on(const struct tl_corr *corr, enum tl_how rule)
+{
+	return corr->options.levels & (1u << rule);
+}
+
+/* Confirmations that the rule needs. */
+static uint64_t needed(const struct tl_corr *corr, const struct tl_gate *gate, enum tl_how rule)
+{
+	if (rule == TL_HOW_APP || rule == TL_HOW_INLINE ||
+	    (rule == TL_HOW_UNIT && tl_unit_is_own(gate->unit_kind)))
+		return 0;
+	return corr->options.gate_confirms;
+}
+
+enum tl_gate_state tl_gate_state(const struct tl_corr *corr, const struct tl_gate *gate,
+				 enum tl_how rule)
+{
+	const struct tl_evidence *evidence = &gate->rules[rule];
+	bool of_threads = rule == TL_HOW_THREAD || rule == TL_HOW_THREAD_BRACKET;
+	bool never = (of_threads && tl_unit_is_own(gate->unit_kind)) ||
+		     (rule == TL_HOW_THREAD_BRACKET && gate->direct);
+
+	if (!tl_level_on(corr, rule))
+		return TL_GATE_OFF;
+	/* What the forms of lines have proved: any of them. */
+	if (rule == TL_HOW_TAIL)
+		return gate->trusted ? TL_GATE_OPEN : TL_GATE_CLOSED;
+	if (evidence->contradicts || never)
+		return TL_GATE_QUARANTINED;
+	if (evidence->confirms >= needed(corr, gate, rule))
+		return TL_GATE_OPEN;
+	return rule == TL_HOW_THREAD && gate->direct_answers >= corr->options.gate_confirms
+		       ? TL_GATE_STRAIGHT
+		       : TL_GATE_CLOSED;
+}
+
+bool tl_gate_open(const struct tl_corr *corr, const struct tl_gate *gate, enum tl_how rule)
+{
+	return gate && tl_gate_state(corr, gate, rule) == TL_GATE_OPEN;
+}
+
+/* Whether there is anything to tell of the rule. */
+static bool has_news(const struct tl_gate *gate, enum tl_how rule)
+{
+	const struct tl_evidence *evidence = &gate->rules[rule];
+
+	return evidence->confirms || evidence->contradicts || evidence->lines ||
+	       (rule == TL_HOW_THREAD && gate->direct_answers);
 }
 
 void tl_corr_gates(const struct tl_corr *corr,
@@ -143,15 +188,24 @@ void tl_corr_gates(const struct tl_corr *corr,
 
 	while (tl_map_next(corr->gates, &iter, NULL, &value)) {
 		const struct tl_gate *gate = *(struct tl_gate **)value;
-		struct tl_gate_row row = {.service = gate->service, .tgid = gate->tgid};
 
-		/* A process that serves nothing has nothing to show. */
-		if (!gate->service && !gate->confirms && !gate->contradicts &&
-		    !gate->unit_confirms && !gate->unit_contradicts)
-			continue;
-		row.confirms = gate->units ? gate->unit_confirms : gate->confirms;
-		row.contradicts = gate->units ? gate->unit_contradicts : gate->contradicts;
-		row.open = gate->units ? tl_gate_unit_open(gate) : tl_gate_thread_open(corr, gate);
-		each(arg, &row);
+		for (int rule = TL_HOW_APP; rule < TL_HOWS; rule++) {
+			struct tl_gate_row row = {
+				.service = gate->service,
+				.tgid = gate->tgid,
+				.start_ns = gate->start_ns,
+				.unit_kind = gate->unit_kind,
+				.rule = (enum tl_how)rule,
+				.confirms = gate->rules[rule].confirms,
+				.contradicts = gate->rules[rule].contradicts,
+				.lines = gate->rules[rule].lines,
+				.why = gate->why,
+			};
+
+			if (!has_news(gate, row.rule))
+				continue;
+			row.state = tl_gate_state(corr, gate, row.rule);
+			each(arg, &row);
+		}
 	}
 }

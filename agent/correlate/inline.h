@@ -40,4 +40,7 @@ bool tl_inline_one(const struct tl_matches *matches);
  * raw value, borrowed. */
 bool tl_app_id(struct tl_span text, struct tl_span *ret_id);
 
+/* The same without the quick scan in front, for the test that both agree. */
+bool tl_app_id_find(struct tl_span text, struct tl_span *ret_id);
+
 #endif

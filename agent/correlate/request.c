@@ -5,7 +5,9 @@
 #include "agent/correlate/hold.h"
 #include "agent/correlate/inline.h"
 #include "agent/correlate/pack.h"
+#include "agent/correlate/gate.h"
 #include "agent/correlate/proc.h"
+#include "agent/correlate/tail.h"
 
 static void free_request(struct tl_corr *corr, struct tl_request *request)
 {
@@ -167,15 +169,22 @@ void tl_request_end(struct tl_corr *corr, struct tl_request *request, uint64_t e
 	request->state = TL_REQ_DONE;
 	request->end_ns = end_ns;
 	request->why = (uint8_t)why;
+	request->complete = complete;
+	if (complete)
+		tl_tail_begin(request);
 	tell(corr, request, complete);
 	unlink_request(request);
 	request->conn = NULL;
-	if (request->server)
+	if (request->server) {
 		request->proc->open_server--;
+		request->proc->ended_ns = end_ns;
+	}
 	if (reader && reader->current == request)
 		reader->current = NULL;
 	if (reader)
 		tl_hold_dirty(corr, reader);
+	if (request->writer)
+		tl_hold_dirty(corr, request->writer);
 	free(TAKE_PTR(request->method));
 	free(TAKE_PTR(request->path));
 	if (request->server)
@@ -193,7 +202,7 @@ void tl_request_set_ids(struct tl_corr *corr, struct tl_request *request, const 
 		return;
 	free(request->ids);
 	request->ids = packed;
-	if (request->server && !corr->options.no_inline)
+	if (request->server && tl_level_on(corr, TL_HOW_INLINE))
 		tl_inline_add(corr, request, ids);
 }
 

@@ -147,11 +147,41 @@ static void a_socket_that_is_no_http_is_left_alone(void **state)
 	writer_done(&w);
 }
 
+/* Whether the thread waited between each event and the one before it. */
+static void a_line_tells_how_long_ago_its_thread_waited(void **state)
+{
+	static const bool waited[] = {false, false, true, true, false, true, false, false};
+	const struct tl_event *before = NULL;
+	struct writer w;
+	size_t n = 0;
+	int out, sink;
+
+	(void)state;
+	make_pipe(&out, &sink);
+	writer_start(&h, &w, "waits", 8, out, sink, false);
+	writer_finish(&h, &w, true);
+	assert_int_equal(w.status, 0);
+	for (size_t i = 0; i < h.n; i++) {
+		const struct tl_event *e = h.events[i];
+
+		if (e->tgid != (uint32_t)w.pid || e->type != TL_EV_LOG)
+			continue;
+		assert_true(n < ARRAY_SIZE(waited));
+		if (before)
+			assert_int_equal(e->waited_ns < e->time_ns - before->time_ns, waited[n]);
+		before = e;
+		n++;
+	}
+	assert_int_equal(n, ARRAY_SIZE(waited));
+	writer_done(&w);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_http_exchange_is_seen_on_the_wire),
 		CASE(a_socket_that_is_no_http_is_left_alone),
+		CASE(a_line_tells_how_long_ago_its_thread_waited),
 	};
 
 	return harness_main(argc, argv, tests, ARRAY_SIZE(tests), open_all, close_all);

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -397,6 +400,56 @@ static void do_echo(int count)
 	close(fd);
 }
 
+static void *sleep_a_little(void *word)
+{
+	(void)word;
+	usleep(1000);
+	return NULL;
+}
+
+/* Pairs of writes with something between them: see a_line_tells_how_long_ago_its_thread_waited. */
+static void do_waits(int count)
+{
+	struct timespec little = {.tv_nsec = 1000000};
+	pthread_t thread = 0;
+	struct pollfd wait[2] = {{.fd = -1}, {.fd = -1}};
+	int ends[2], word = 0;
+	char byte = 0;
+
+	if (pipe(ends) < 0 || write(ends[1], &byte, 1) != 1)
+		die("pipe");
+	for (int step = 0; step < count; step++) {
+		took(write(1, next(100), 100));
+		switch (step) {
+		case 1:
+			poll(wait, 2, 1);
+			break;
+		case 2:
+			syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 0, &little, NULL, 0);
+			break;
+		case 6: /* for nothing else than one descriptor, and time */
+			poll(wait, 1, 1);
+			usleep(1000);
+			break;
+		case 3: /* the word has another value: no wait */
+			syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 1, &little, NULL, 0);
+			break;
+		case 4:
+			if (read(ends[0], &byte, 1) != 1)
+				die("pipe");
+			break;
+		case 5: /* another thread's wait */
+			if (pthread_create(&thread, NULL, sleep_a_little, NULL))
+				die("thread");
+			for (uint64_t i = 0; i < 10000000; i++)
+				__asm__ volatile("");
+			break;
+		}
+	}
+	if (count > 5)
+		pthread_join(thread, NULL);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(int count);
@@ -409,7 +462,7 @@ static const struct {
 	{"fork", do_fork},	   {"exec", do_exec},	      {"steps", do_steps},
 	{"sendfile", do_sendfile}, {"compat", do_compat},     {"storm", do_storm},
 	{"blocked", do_blocked},   {"file", do_file},	      {"http", do_http},
-	{"echo", do_echo},
+	{"echo", do_echo},	   {"waits", do_waits},
 };
 
 int main(int argc, char **argv)

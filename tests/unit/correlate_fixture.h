@@ -44,6 +44,7 @@ struct bed {
 	char path[64], exchange_id[64];
 	uint64_t request_bytes, response_bytes;
 	bool batched;
+	uint64_t waits[64]; /* when each thread (id modulo) waited last; 0 never */
 };
 
 static inline void copy_id(char out[64], const struct tl_ids *ids)
@@ -119,6 +120,20 @@ static inline void bed_done(struct bed *bed)
 	free(bed->lines);
 }
 
+/* The thread waits, and returns now. */
+static inline void waits(struct bed *bed, const struct who *who)
+{
+	bed->now += 1000;
+	bed->waits[who->tid % 64] = bed->now;
+}
+
+static inline uint32_t waited_ns(const struct bed *bed, const struct who *who)
+{
+	uint64_t at = bed->waits[who->tid % 64];
+
+	return at && bed->now - at < TL_WAITED_MAX ? (uint32_t)(bed->now - at) : TL_WAITED_MAX;
+}
+
 static inline struct tl_event head_of(struct bed *bed, const struct who *who, uint8_t type)
 {
 	bed->now += 1000;
@@ -129,7 +144,8 @@ static inline struct tl_event head_of(struct bed *bed, const struct who *who, ui
 				 .tid = who->tid,
 				 .start_ns = bed->start_ns,
 				 .unit = who->unit,
-				 .lost_gen = bed->lost_gen};
+				 .lost_gen = bed->lost_gen,
+				 .waited_ns = waited_ns(bed, who)};
 }
 
 /* `moved` bytes, of which the text is seen. */
@@ -204,6 +220,7 @@ static inline struct noted *line_at(struct bed *bed, const struct who *who, cons
 				       .lost_gen = bed->lost_gen,
 				       .flags = flags};
 	noted->line.end_ns = noted->line.time_ns;
+	noted->line.wait_ns = noted->line.time_ns - waited_ns(bed, who);
 	noted->line.writer = (struct tl_writer){.tgid = who->tgid,
 						.tid = who->tid,
 						.start_ns = bed->start_ns,

@@ -3,6 +3,8 @@
  */
 #include "tests/unit/correlate_fixture.h"
 
+#include "agent/correlate/inline.h"
+
 static const struct who g1 = {10, 11, 101, TL_UNIT_GOROUTINE},
 			g2 = {10, 12, 102, TL_UNIT_GOROUTINE},
 			background = {10, 12, 900, TL_UNIT_GOROUTINE};
@@ -50,7 +52,8 @@ static void the_lines_own_field_passes_through(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
 		assert_none(say(&bed, &background, without[i]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
-	bed_init(&bed, (struct tl_corr_options){.no_inline = true});
+	bed_init(&bed, (struct tl_corr_options){.levels = TL_LEVELS_ALL & ~(1u << TL_HOW_APP |
+									    1u << TL_HOW_INLINE)});
 	assert_none(say(&bed, &background, with[0]), TL_WHY_NO_REQUEST);
 	bed_done(&bed);
 }
@@ -131,6 +134,64 @@ static void two_levels_that_disagree_give_none_and_count_against_the_weaker(void
 	bed_done(&bed);
 }
 
+/* Texts of pieces that matter, in any order: the scan in front of the search must never turn away
+ * what the search finds. */
+static void the_quick_scan_finds_what_the_search_finds(void **state)
+{
+	static const char *const pieces[] = {
+		"{",
+		"}",
+		"\"",
+		":",
+		",",
+		" ",
+		"=",
+		"\\\"",
+		"\"trace_id\"",
+		"\"Request_ID\"",
+		"\"req\"",
+		"\"id\"",
+		"\"dd\"",
+		"\"a1\"",
+		"trace_id=",
+		"TraceId=",
+		"x-request-id=",
+		"req_id=\"",
+		"pid=",
+		"=7f",
+		"7f",
+		"null",
+		"0",
+		"logging.googleapis.com/trace=",
+		"[",
+		"]",
+		"(",
+		"\"mdc\":{\"traceid\":\"9\"}",
+		"{\"trace\":{\"id\":\"9\"}",
+		"{\"trace\" : {\"ID\" : \"9\"}",
+		"id=",
+	};
+	unsigned seed = 5, found = 0;
+
+	(void)state;
+	for (int round = 0; round < 300000; round++) {
+		char text[256] = "";
+		struct tl_span slow = {0}, quick = {0};
+		bool has;
+
+		if (rand_r(&seed) % 3 == 0)
+			strcat(text, "{");
+		for (int n = rand_r(&seed) % 9; n > 0; n--)
+			strcat(text, pieces[(unsigned)rand_r(&seed) % ARRAY_SIZE(pieces)]);
+		has = text[0] && tl_app_id_find(tl_span_str(text), &slow);
+		found += has;
+		assert_int_equal(tl_app_id(tl_span_str(text), &quick), has);
+		if (has)
+			assert_true(slow.data == quick.data && slow.len == quick.len);
+	}
+	assert_true(found > 5000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +201,7 @@ int main(void)
 		cmocka_unit_test(ids_that_could_be_anything_are_not_looked_for_in_text),
 		cmocka_unit_test(equal_ids_of_a_retry_are_one_answer_and_a_shared_trace_is_two),
 		cmocka_unit_test(two_levels_that_disagree_give_none_and_count_against_the_weaker),
+		cmocka_unit_test(the_quick_scan_finds_what_the_search_finds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -321,8 +321,10 @@ static void on_gate(void *arg, const struct tl_gate_row *row)
 {
 	struct tl_gate_row *ret = arg;
 
-	*ret = *row;
-	gate_open |= row->open;
+	if (row->rule == TL_HOW_THREAD)
+		*ret = *row;
+	if (row->rule == TL_HOW_THREAD)
+		gate_open |= row->state == TL_GATE_OPEN;
 }
 
 static void gates_show_their_evidence(void **state)

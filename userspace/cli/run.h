@@ -18,6 +18,7 @@ struct tl_run_settings {
 		*multiline, *service_name, *parser, *otlp;
 	uint64_t drain_ns;
 	int64_t gate_confirms;
+	const char *levels;
 	uint64_t log_bytes;
 };
 

@@ -112,6 +112,7 @@ static void agent_args(const struct tl_run *run, int ready_fd, struct args *args
 	add_flag(args, "--ring", settings->ring);
 	add_flag(args, "--ring-size", settings->ring_size);
 	add_flag(args, "--service-name", settings->service_name);
+	add_flag(args, "--levels", settings->levels);
 	add_number(args, "--gate-confirms", (unsigned long long)settings->gate_confirms);
 	add_number(args, "--log-size", settings->log_bytes);
 	if (settings->all)

@@ -166,23 +166,50 @@ static void print_streams(struct tl_span json)
 	}
 }
 
+/* Why lines of the service have no id: behind the last of its rules. */
+static void print_none(struct tl_span none)
+{
+	struct tl_json_cursor cursor;
+	struct tl_json_value value;
+	struct tl_span key;
+	const char *before = "  without an id: ";
+
+	if (tl_json_enter(&cursor, none) < 0)
+		return;
+	for (; tl_json_member(&cursor, &key, &value) == 1; before = ", ")
+		printf("%s%.*s %.*s", before, (int)key.len, key.data, (int)value.raw.len,
+		       value.raw.data);
+	if (*before == ',')
+		putchar('\n');
+}
+
 static void print_gates(struct tl_span correlation)
 {
-	struct tl_json_value array, row;
+	struct tl_json_value array, row, value;
 	struct tl_json_cursor cursor;
+	struct tl_span none = {0};
 
 	if (tl_json_find(correlation, "gates", &array) != 1 ||
 	    tl_json_enter(&cursor, array.raw) < 0)
 		return;
-	printf("\nthread rule by service (a process of it)\n%8s %10s %12s %6s\n", "PID", "CONFIRMS",
-	       "CONTRADICTS", "OPEN");
+	printf("\nwhat is believed of each service\n%-20s %8s %-10s %-15s %-12s %10s %12s %10s\n",
+	       "SERVICE", "PID", "UNIT", "RULE", "STATE", "CONFIRMS", "CONTRADICTS", "LINES");
 	while (tl_json_element(&cursor, &row) == 1) {
-		print_cell(row.raw, "process.pid", 7);
+		if (tl_json_find(row.raw, "none", &value) == 1) {
+			print_none(none);
+			none = value.raw;
+		}
+		print_cell(row.raw, "service.name", -19);
+		print_cell(row.raw, "process.pid", 8);
+		print_cell(row.raw, "unit", -10);
+		print_cell(row.raw, "rule", -15);
+		print_cell(row.raw, "state", -12);
 		print_cell(row.raw, "confirms", 10);
 		print_cell(row.raw, "contradicts", 12);
-		print_cell(row.raw, "open", 6);
+		print_cell(row.raw, "lines", 10);
 		putchar('\n');
 	}
+	print_none(none);
 }
 
 static bool alive(struct tl_span json)

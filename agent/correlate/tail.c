@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/correlate/tail.h"
+
+#include "agent/correlate/gate.h"
+
+void tl_tail_begin(struct tl_request *request)
+{
+	if (request->writer && request->one_writer && !request->pipelined)
+		request->writer->tail = request;
+}
+
+void tl_tail_end(struct tl_corr *corr, struct tl_actor *actor)
+{
+	struct tl_request *request = TAKE_PTR(actor->tail);
+
+	if (request)
+		request->tail_until_ns = corr->at_ns;
+}
+
+/* The actor read the request that it answered, and the rule that says so has not been disproved. */
+static bool is_dedicated(const struct tl_request *request)
+{
+	uint8_t kind = (uint8_t)request->writer->key.kind;
+	const struct tl_gate *gate = request->proc->gate;
+
+	if (!gate)
+		return false;
+	if (kind != TL_UNIT_THREAD && request->reader != request->writer)
+		return !gate->rules[TL_HOW_UNIT_BRACKET].contradicts;
+	return request->proved && !gate->rules[tl_rule_of(kind)].contradicts;
+}
+
+static bool is_strict(const struct tl_request *request, const struct tl_line *line)
+{
+	return line->writer.unit_kind == TL_UNIT_THREAD && line->wait_ns <= request->end_ns;
+}
+
+static bool is_finished(const struct tl_request *request)
+{
+	return request->state == TL_REQ_DONE && request->complete && request->one_writer &&
+	       !request->pipelined;
+}
+
+/* The newest response of the actor that was over before the line. */
+static struct tl_request *finished_before(const struct tl_actor *actor, uint64_t time_ns)
+{
+	for (uint32_t i = actor->n_answered; i-- > 0;) {
+		struct tl_request *request = actor->answered[i];
+
+		if (request->settled_ns <= time_ns)
+			return is_finished(request) && request->end_ns <= time_ns ? request : NULL;
+	}
+	return NULL;
+}
+
+struct tl_request *tl_tail_of(const struct tl_corr *corr, const struct tl_actor *actor,
+			      const struct tl_line *line)
+{
+	struct tl_request *request = actor ? finished_before(actor, line->time_ns) : NULL;
+
+	if (!request || !tl_level_on(corr, TL_HOW_TAIL) || line->lost_gen != request->lost_gen)
+		return NULL;
+	if (request->tail_until_ns && line->end_ns >= request->tail_until_ns)
+		return NULL;
+	if (line->end_ns > request->end_ns + TL_TAIL_NS)
+		return NULL;
+	return is_strict(request, line) || is_dedicated(request) ? request : NULL;
+}
+
+/* The response of the same actor before this one. */
+static const struct tl_request *one_before(const struct tl_request *request)
+{
+	const struct tl_actor *actor = request->writer;
+
+	for (uint32_t i = 1; i < actor->n_answered; i++)
+		if (actor->answered[i] == request)
+			return actor->answered[i - 1];
+	return NULL;
+}
+
+static bool has_form(const struct tl_request *request, const struct tl_form *form)
+{
+	for (int i = 0; i < TL_TAIL_FORMS; i++)
+		if (request->tail_forms[i] == form->hash)
+			return true;
+	return false;
+}
+
+/* False when there is no room. */
+static bool note_form(struct tl_request *request, const struct tl_form *form)
+{
+	for (int i = 0; i < TL_TAIL_FORMS; i++)
+		if (!request->tail_forms[i]) {
+			request->tail_forms[i] = form->hash;
+			return true;
+		}
+	return false;
+}
+
+void tl_tail_sight(struct tl_corr *corr, struct tl_request *request, struct tl_form *form)
+{
+	struct tl_gate *gate = request->proc->gate;
+	const struct tl_request *before = one_before(request);
+	bool known = form->tails > 0;
+
+	if (has_form(request, form) || !note_form(request, form)) {
+		tl_form_refute_tail(corr, gate, form);
+		return;
+	}
+	if (known && before && is_finished(before) && !has_form(before, form))
+		tl_form_refute_tail(corr, gate, form);
+	tl_form_tail(corr, gate, form);
+}
+
+bool tl_tail_believed(const struct tl_corr *corr, const struct tl_request *request,
+		      const struct tl_line *line)
+{
+	const struct tl_gate *gate = request->proc->gate;
+	uint8_t kind = line->writer.unit_kind;
+	enum tl_how rule = tl_rule_of(kind);
+
+	if (!tl_form_is_tail(corr, tl_form_find(gate, line->template)))
+		return false;
+	if (kind != TL_UNIT_THREAD && request->reader != request->writer)
+		rule = TL_HOW_UNIT_BRACKET;
+	return is_strict(request, line) || tl_gate_open(corr, gate, rule);
+}
