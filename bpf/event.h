@@ -229,7 +229,8 @@ struct tl_proc {
 			     VTHREAD: JavaThread * there */
 	__u32 g_m_off;	  /* g->m. CONTEXT: PyThreadState.context. VTHREAD: _cont_entry, not NULL
 			     while a virtual thread is mounted */
-	__u32 m_curg_off; /* m->curg. VTHREAD: the 64-bit identifier of what runs */
+	__u32 m_curg_off; /* m->curg. CONTEXT: PyThreadState.thread_id, which must be the thread's.
+			     VTHREAD: the 64-bit identifier of what runs; 0 not to be had */
 	__u32 g_goid_off; /* g->goid */
 };
 

@@ -112,7 +112,7 @@ struct tl_tls_call {
 	__u64 ret_len; /* user address of the size_t that gets the length; 0: it is returned */
 	__u64 sk, ino; /* the socket that was read or written meanwhile; 0 none yet */
 	__u16 family, in;
-	__u32 pad;
+	__u32 nested; /* in a handshake inside the call */
 };
 
 struct {

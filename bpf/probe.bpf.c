@@ -173,6 +173,13 @@ int tl_tls_write_ex(struct pt_regs *ctx)
 SEC("uprobe")
 int tl_tls_handshake(struct pt_regs *ctx)
 {
+	__u64 id = bpf_get_current_pid_tgid();
+	struct tl_tls_call *outer = bpf_map_lookup_elem(&tl_tls_calls, &id);
+
+	if (outer && outer->len && outer->ssl == ctx->di) {
+		outer->nested = 1;
+		return 0;
+	}
 	return tl_tls_enter(ctx, true, 0, 0);
 }
 
@@ -242,6 +249,10 @@ int tl_tls_leave(struct pt_regs *ctx)
 
 	if (!have)
 		return 0;
+	if (have->nested) {
+		have->nested = 0;
+		return 0;
+	}
 	call = *have;
 	bpf_map_delete_elem(&tl_tls_calls, &h.id);
 	if (tl_perf || !p || !tl_wire || !h.control->wire || !call.sk || !call.len ||

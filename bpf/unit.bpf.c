@@ -42,13 +42,16 @@ static __always_inline __u64 tl_context_number(__u32 tgid, __u64 address)
 
 static __always_inline __u64 tl_context(const struct tl_proc *p, __u64 base, __u32 tgid)
 {
-	__u64 state, context = 0;
+	__u64 state, context = 0, self = 0;
 
 	/* A thread that never ran Python has no state. */
 	state = tl_user64(base + p->tls_off);
 	if (!state)
 		return TL_UNIT_NONE;
-	if (bpf_probe_read_user(&context, sizeof(context), (void *)(state + p->g_m_off)))
+	/* The state says whose it is: proof that this is one. */
+	if (bpf_probe_read_user(&self, sizeof(self), (void *)(state + p->m_curg_off)) ||
+	    self != base ||
+	    bpf_probe_read_user(&context, sizeof(context), (void *)(state + p->g_m_off)))
 		return 0;
 	if (!context)
 		return TL_UNIT_NONE;
@@ -63,7 +66,9 @@ static __always_inline __u64 tl_vthread(const struct tl_proc *p, __u64 base)
 		return TL_UNIT_NONE;
 	if (bpf_probe_read_user(&entry, sizeof(entry), (void *)(thread + p->g_m_off)))
 		return 0;
-	return entry ? tl_user64(thread + p->m_curg_off) : TL_UNIT_NONE;
+	if (!entry)
+		return TL_UNIT_NONE;
+	return p->m_curg_off ? tl_user64(thread + p->m_curg_off) : 0;
 }
 
 /* The unit within the process, 0 when it cannot be read, TL_UNIT_NONE when it is the thread. */

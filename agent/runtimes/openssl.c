@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OpenSSL as a shared library (1.1 and 3): its exported functions. The kernel side joins their
+ * plaintext to the socket that the same thread reads or writes inside the call; SSL objects over
+ * memory buffers (asyncio, Node) have none and stay unseen. */
+#include "agent/runtimes/runtime.h"
+
+static const struct {
+	const char *name;
+	enum tl_probe_kind kind;
+} functions[] = {
+	/* Ends and returns first: an entry alone would leave its note behind. */
+	{"SSL_free", TL_PROBE_TLS_END},
+	{"SSL_read", TL_PROBE_TLS_LEAVE},
+	{"SSL_write", TL_PROBE_TLS_LEAVE},
+	{"SSL_read_ex", TL_PROBE_TLS_LEAVE},
+	{"SSL_write_ex", TL_PROBE_TLS_LEAVE},
+	{"SSL_do_handshake", TL_PROBE_TLS_LEAVE},
+	{"SSL_read", TL_PROBE_TLS_READ},
+	{"SSL_write", TL_PROBE_TLS_WRITE},
+	{"SSL_read_ex", TL_PROBE_TLS_READ_EX},
+	{"SSL_write_ex", TL_PROBE_TLS_WRITE_EX},
+	{"SSL_do_handshake", TL_PROBE_TLS_HANDSHAKE},
+};
+
+int tl_openssl_live(const struct tl_runtime_view *view, struct tl_runtime_unit *unit)
+{
+	struct tl_module module;
+	bool all = true;
+
+	if (!(view->sets & TL_PROBES_OPENSSL) || !tl_module_open(view, "libssl.so*", &module))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(functions) && all; i++) {
+		struct tl_elf_symbol symbol;
+
+		all = tl_elf_symbol(module.elf, functions[i].name, &symbol) &&
+		      symbol.type == STT_FUNC &&
+		      tl_unit_probe(unit, module.elf, module.info.ino, symbol.address,
+				    functions[i].kind);
+	}
+	tl_module_close(&module);
+	if (all)
+		unit->probed |= TL_PROCF_TLS;
+	return all;
+}
