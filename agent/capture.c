@@ -174,8 +174,6 @@ int tl_capture_open(const struct tl_capture_options *options, struct tl_capture 
 	if (r < 0)
 		return r;
 	tl_capture_select(capture, (uint32_t)getpid(), TL_DENIED);
-	if (capture->reused)
-		tl_capture_unprobed(capture);
 	r = pin(capture, error);
 	if (r < 0)
 		return r;

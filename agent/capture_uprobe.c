@@ -69,6 +69,16 @@ void tl_uprobe_free(struct tl_uprobe *probe)
 	free(probe);
 }
 
+static void forget_contexts(struct tl_capture *capture)
+{
+	int fd = bpf_map__fd(capture->skel->maps.tl_contexts);
+	struct tl_context_key key;
+
+	while (bpf_map_get_next_key(fd, NULL, &key) == 0)
+		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
+			return;
+}
+
 void tl_capture_unprobed(struct tl_capture *capture)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_procs);
@@ -81,4 +91,6 @@ void tl_capture_unprobed(struct tl_capture *capture)
 		key = next;
 		(void)tl_capture_run(capture->skel->progs.tl_ctl_unprobed, args, ARRAY_SIZE(args));
 	}
+	/* Their ends went unseen. */
+	forget_contexts(capture);
 }

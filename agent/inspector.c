@@ -459,6 +459,8 @@ int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struc
 	inspector->probes = tl_probes_new(options->capture, inspector->proc);
 	if (!inspector->probes)
 		return tl_error_set(error, -ENOMEM, "out of memory for the inspector");
+	/* Those of a worker before this one have gone with it. */
+	tl_capture_unprobed(options->capture);
 	r = set_follow_fork(inspector);
 	if (r >= 0)
 		r = tl_scan_run(inspector->scan, true);

@@ -212,18 +212,21 @@ static void look(struct tl_learn *learn, const struct tl_event *event, struct pu
 	set_unit(learn, event, pupil);
 }
 
-void tl_learn_serves(struct tl_learn *learn, const struct tl_event *event)
+bool tl_learn_serves(struct tl_learn *learn, const struct tl_event *event)
 {
 	struct pupil *pupil = tl_map_get(learn->pupils, &event->tgid);
 	bool tls = event->type == TL_EV_PROC;
 
-	if (!pupil || (pupil->unit_done && (pupil->tls_done || !tls)) ||
+	if (!pupil)
+		return tl_map_count(learn->pupils) >= TL_LEARN_MAX;
+	if ((pupil->unit_done && (pupil->tls_done || !tls)) ||
 	    (!tls && event->time_ns < pupil->next_ns))
-		return;
+		return true;
 	look(learn, event, pupil);
 	pupil->next_ns = event->time_ns + pupil->wait_ns;
 	if (pupil->wait_ns < LONGEST_WAIT_NS)
 		pupil->wait_ns *= 2;
+	return true;
 }
 
 void tl_learn_exit(struct tl_learn *learn, uint32_t tgid)

@@ -25,8 +25,9 @@ TL_DEFINE_CLEANUP(struct tl_learn *, tl_learn_free);
 void tl_learn_process(struct tl_learn *learn, const struct tl_event *event, const char *comm,
 		      int exe_fd);
 
-/* It moves bytes on sockets that are watched (WIRE), or speaks TLS. Cheap when nothing is due. */
-void tl_learn_serves(struct tl_learn *learn, const struct tl_event *event);
+/* It moves bytes on sockets that are watched (WIRE), or speaks TLS. Cheap when nothing is due.
+ * False: it is not known; call tl_learn_process. */
+bool tl_learn_serves(struct tl_learn *learn, const struct tl_event *event);
 
 void tl_learn_exit(struct tl_learn *learn, uint32_t tgid);
 

@@ -63,6 +63,15 @@ static void learn_process(struct tl_worker *worker, const struct tl_event *event
 	tl_learn_process(worker->learn, event, info.comm, exe);
 }
 
+/* A worker that was started again meets processes of which it saw no beginning. */
+static void serves(struct tl_worker *worker, const struct tl_event *event)
+{
+	if (tl_learn_serves(worker->learn, event))
+		return;
+	learn_process(worker, event);
+	(void)tl_learn_serves(worker->learn, event);
+}
+
 static void on_proc(struct tl_worker *worker, const struct tl_ev_proc *event)
 {
 	switch (event->what) {
@@ -80,7 +89,7 @@ static void on_proc(struct tl_worker *worker, const struct tl_ev_proc *event)
 		tl_learn_exit(worker->learn, event->h.tgid);
 		break;
 	case TL_PROC_TLS:
-		tl_learn_serves(worker->learn, &event->h);
+		serves(worker, &event->h);
 		break;
 	default:
 		break;
@@ -107,7 +116,7 @@ void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
 
 		distrust(worker, &wire.h);
 		if (event->type == TL_EV_WIRE)
-			tl_learn_serves(worker->learn, event);
+			serves(worker, event);
 		tl_corr_wire(worker->corr, &wire,
 			     (const char *)((const struct tl_ev_wire *)event + 1));
 		break;
