@@ -1,0 +1,10 @@
+# One function a runtime; sourced by tests/integration/runtimes.sh.
+build_go() {
+	env -u GOROOT GO111MODULE=off GOTOOLCHAIN=local GOCACHE="$cache/go-build" CGO_ENABLED=0 go build "${@:3}" -o "$2" "$1"
+}
+
+part_go() {
+	build_go "$apps/children/main.go" "$work/children" -ldflags='-s -w'
+	tapped go 21700 "" "$work/children" -listen 127.0.0.1:21700
+	/usr/bin/python3 "$load" check "$work/go.json" "$work/go.ids" direct=0.99 child=0.99 grandchild=0.99 late=0.95 background=none pool=none
+}
