@@ -8,3 +8,13 @@ part_go() {
 	tapped go 21700 "" "$work/children" -listen 127.0.0.1:21700
 	/usr/bin/python3 "$load" check "$work/go.json" "$work/go.ids" direct=0.99 child=0.99 grandchild=0.99 late=0.95 background=none pool=none
 }
+
+part_aiohttp() {
+	tapped aiohttp 21701 "" /usr/bin/python3 "$apps/aio.py" aiohttp 21701
+	/usr/bin/python3 "$load" check "$work/aiohttp.json" "$work/aiohttp.ids" direct=0.8 child=0.8 background=none
+}
+
+part_uvicorn() {
+	tapped uvicorn 21702 "" /usr/bin/python3 "$apps/aio.py" uvicorn 21702
+	/usr/bin/python3 "$load" check "$work/uvicorn.json" "$work/uvicorn.ids" direct=0.8 child=0.8 background=none
+}
