@@ -18,3 +18,14 @@ part_uvicorn() {
 	tapped uvicorn 21702 "" /usr/bin/python3 "$apps/aio.py" uvicorn 21702
 	/usr/bin/python3 "$load" check "$work/uvicorn.json" "$work/uvicorn.ids" direct=0.8 child=0.8 background=none
 }
+
+certificate() {
+	[ -s "$work/tls.crt" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+		-subj /CN=localhost -keyout "$work/tls.key" -out "$work/tls.crt" 2> /dev/null
+}
+
+part_tls() {
+	certificate
+	tapped tls 21703 tls /usr/bin/python3 "$apps/tls.py" 21703 "$work/tls.crt" "$work/tls.key"
+	/usr/bin/python3 "$load" check "$work/tls.json" "$work/tls.ids" direct=0.8 background=none
+}
