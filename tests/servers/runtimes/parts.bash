@@ -29,3 +29,21 @@ part_tls() {
 	tapped tls 21703 tls /usr/bin/python3 "$apps/tls.py" 21703 "$work/tls.crt" "$work/tls.key"
 	/usr/bin/python3 "$load" check "$work/tls.json" "$work/tls.ids" direct=0.8 background=none
 }
+
+# A JDK with virtual threads whose identifiers can be read (24 and newer), or nothing.
+new_jdk() {
+	local java
+	for java in "${JAVA_HOME:-/none}/bin/java" /usr/lib/jvm/*/bin/java; do
+		[ -x "$java" ] || continue
+		[ "$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 24 ] && { printf '%s' "${java%/bin/java}"; return; }
+	done
+}
+
+part_virtual() {
+	local jdk
+	jdk=$(new_jdk)
+	[ -n "$jdk" ] || { say "virtual threads: not tested, there is no JDK 24 or newer"; return; }
+	"$jdk/bin/javac" -d "$work" "$apps/Virtual.java"
+	tapped virtual 21704 "" "$jdk/bin/java" -Xmx128m -XX:+UseSerialGC -cp "$work" Virtual 21704
+	/usr/bin/python3 "$load" check "$work/virtual.json" "$work/virtual.ids" direct=0.95 background=none
+}
