@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Uprobes: one perf event and one link an attachment, for one process, so that other processes of
- * the same library run without a trap. Nothing is pinned: the kernel takes a dead agent's traps out,
- * and what it told the programs is taken back when the maps are taken over. */
+ * the same library run without a trap. Nothing is pinned: the kernel takes a dead agent's traps
+ * out, and what it told the programs is taken back when the maps are taken over. */
 #include "agent/capture_internal.h"
 #include "bpf/tapline.skel.h"
 
@@ -37,8 +37,7 @@ static bool at_return(enum tl_probe_kind kind)
 void tl_uprobe_choose(struct tl_capture *capture)
 {
 	/* A record of several kilobytes needs a place to be made in, and a perf array has none. */
-	bpf_program__set_autoload(capture->skel->progs.tl_tls_leave,
-				  capture->ring != TL_RING_PERF);
+	bpf_program__set_autoload(capture->skel->progs.tl_tls_leave, capture->ring != TL_RING_PERF);
 }
 
 int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,

@@ -122,7 +122,7 @@ int tl_inspect_slot(int fd, uint32_t tgid, uint64_t address);
 
 /* Addresses in a JVM: of its list of threads, and of the words that hold offsets of fields. */
 struct tl_jvm_words {
-	uint64_t list; /* ThreadsSMRSupport::_java_thread_list itself */
+	uint64_t list;		  /* ThreadsSMRSupport::_java_thread_list itself */
 	uint64_t length, threads; /* offsets of ThreadsList::_length, _threads */
 	uint64_t os_thread;	  /* of Thread::_osthread */
 	uint64_t pthread;	  /* of OSThread::_pthread_id */

@@ -12,7 +12,8 @@
 
 #define MAPS_MAX 65536 /* lines of /proc/PID/maps looked at */
 #define SLOTS 32       /* of thread-specific data in a glibc thread's own block */
-#define SLOT_AT(n) (0x310 + 16 * (uint64_t)(n) + 8) /* struct pthread, specific_1stblock[n].data */
+#define SLOT_AT(n) (0x310 + 16 * (uint64_t)(n) + 8) /* struct pthread, specific_1stblock[n].data   \
+						     */
 #define JVM_THREADS 64				    /* looked at */
 
 struct attached {
@@ -111,9 +112,9 @@ static int open_mapping(int proc, uint32_t tgid, const struct mapping *m)
 }
 
 struct wanted {
-	const char *glob;  /* of the base name; or NULL: by inode */
-	uint64_t ino;	   /* with a NULL glob */
-	bool code;	   /* must be code that contains `offset` of the file */
+	const char *glob; /* of the base name; or NULL: by inode */
+	uint64_t ino;	  /* with a NULL glob */
+	bool code;	  /* must be code that contains `offset` of the file */
 	uint64_t offset;
 	struct mapping found;
 };
@@ -187,8 +188,7 @@ static struct attached *place(struct tl_probes *probes, uint32_t tgid, int *ret_
 		return NULL;
 	if (probes->n == probes->cap) {
 		size_t cap = probes->cap ? 2 * probes->cap : 64;
-		struct attached *attached =
-			reallocarray(probes->attached, cap, sizeof(*attached));
+		struct attached *attached = reallocarray(probes->attached, cap, sizeof(*attached));
 
 		*ret_error = -ENOMEM;
 		if (!attached)
@@ -358,8 +358,7 @@ int tl_probes_jvm(uint32_t tgid, const struct tl_jvm_words *words, struct tl_jvm
 	}
 	if (!seen || !common || (common & (common - 1)))
 		return -ENOENT;
-	*ret = (struct tl_jvm_layout){.slot = (uint32_t)__builtin_ctz(common),
-				      .entry = jvm.entry,
-				      .id = jvm.id};
+	*ret = (struct tl_jvm_layout){
+		.slot = (uint32_t)__builtin_ctz(common), .entry = jvm.entry, .id = jvm.id};
 	return 0;
 }

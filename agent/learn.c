@@ -109,13 +109,13 @@ void tl_learn_free(struct tl_learn *learn)
 	free(learn);
 }
 
-/* Attaches all probes from the `from`th on. Returns whether all are. */
+/* Attaches all probes. Returns whether all are. */
 static bool attach(struct tl_learn *learn, const struct tl_event *event,
-		   const struct tl_runtime_unit *unit, unsigned from)
+		   const struct tl_runtime_unit *unit)
 {
 	bool all = true;
 
-	for (unsigned i = from; i < unit->n_probes; i++) {
+	for (unsigned i = 0; i < unit->n_probes; i++) {
 		int r = tl_inspect_probe(learn->inspector, event->tgid, event->start_ns,
 					 &unit->probes[i]);
 
@@ -160,7 +160,7 @@ static void take_unit(struct tl_learn *learn, const struct tl_event *event, stru
 		return;
 	pupil->unit = unit->unit;
 	pupil->unit.flags = flags;
-	if (attach(learn, event, unit, 0))
+	if (attach(learn, event, unit))
 		pupil->unit.flags |= unit->probed;
 	set_unit(learn, event, pupil);
 }
@@ -184,6 +184,24 @@ void tl_learn_process(struct tl_learn *learn, const struct tl_event *event, cons
 	take_unit(learn, event, pupil, &unit);
 }
 
+/* Its TLS library, once it has been heard to speak TLS. */
+static void look_for_tls(struct tl_learn *learn, const struct tl_event *event,
+			 const struct tl_runtime_view *view, struct pupil *pupil)
+{
+	struct tl_runtime_unit tls = {0};
+
+	if (pupil->tls_done || !tl_openssl_live(view, &tls))
+		return;
+	pupil->tls_done = true;
+	/* Before its probes: a call under way then already notes its socket. */
+	pupil->unit.flags |= tls.probed;
+	set_unit(learn, event, pupil);
+	if (attach(learn, event, &tls))
+		return;
+	pupil->unit.flags &= (uint16_t)~tls.probed;
+	set_unit(learn, event, pupil);
+}
+
 static void look(struct tl_learn *learn, const struct tl_event *event, struct pupil *pupil)
 {
 	struct subject subject = {learn, event->tgid};
@@ -192,7 +210,7 @@ static void look(struct tl_learn *learn, const struct tl_event *event, struct pu
 					     .slot = view_slot,
 					     .jvm = view_jvm,
 					     .sets = learn->sets};
-	struct tl_runtime_unit unit = {0}, tls = {0};
+	struct tl_runtime_unit unit = {0};
 	struct tl_error error = {0};
 
 	if (!pupil->unit_done && tl_runtime_live(&view, &unit, &error)) {
@@ -200,16 +218,8 @@ static void look(struct tl_learn *learn, const struct tl_event *event, struct pu
 			refuse(learn, pupil, event->tgid, "", &error);
 		take_unit(learn, event, pupil, &unit);
 	}
-	if (pupil->tls_done || !tl_openssl_live(&view, &tls))
-		return;
-	pupil->tls_done = true;
-	/* Before its probes: a call under way then already notes its socket. */
-	pupil->unit.flags |= tls.probed;
-	set_unit(learn, event, pupil);
-	if (attach(learn, event, &tls, 0))
-		return;
-	pupil->unit.flags &= (uint16_t)~tls.probed;
-	set_unit(learn, event, pupil);
+	if (event->type == TL_EV_PROC)
+		look_for_tls(learn, event, &view, pupil);
 }
 
 bool tl_learn_serves(struct tl_learn *learn, const struct tl_event *event)

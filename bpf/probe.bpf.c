@@ -126,8 +126,8 @@ static __always_inline int tl_tls_enter(struct pt_regs *ctx, bool in, __u64 len,
 {
 	struct tl_hit h = {};
 	struct tl_proc *p = tl_our_proc(&h, ctx);
-	struct tl_tls_call call = {.ssl = ctx->di, .buf = ctx->si, .len = len,
-				   .ret_len = ret_len, .in = in};
+	struct tl_tls_call call = {
+		.ssl = ctx->di, .buf = ctx->si, .len = len, .ret_len = ret_len, .in = in};
 	struct tl_tls_key key = {};
 	struct tl_tls_sock *sock;
 
@@ -215,7 +215,10 @@ static __always_inline bool tl_tls_is_http(struct tl_sock *s, __u64 buf, __u64 n
 static __always_inline void tl_tls_emit(struct tl_hit *h, const struct tl_tls_call *c, __u64 n)
 {
 	struct tl_sock_key key = {c->sk, c->ino};
-	struct tl_moved m = {.sk = c->sk, .ino = c->ino, .bytes = n, .family = c->family,
+	struct tl_moved m = {.sk = c->sk,
+			     .ino = c->ino,
+			     .bytes = n,
+			     .family = c->family,
 			     .flags = c->in ? TL_EVF_RECV : 0};
 	__u32 max = h->control->wire_max < TL_WIRE_MAX ? h->control->wire_max : TL_WIRE_MAX;
 	struct tl_sock *s = tl_find_sock(h, &key);
@@ -255,8 +258,7 @@ int tl_tls_leave(struct pt_regs *ctx)
 	}
 	call = *have;
 	bpf_map_delete_elem(&tl_tls_calls, &h.id);
-	if (tl_perf || !p || !tl_wire || !h.control->wire || !call.sk || !call.len ||
-	    returned <= 0)
+	if (tl_perf || !p || !tl_wire || !h.control->wire || !call.sk || !call.len || returned <= 0)
 		return 0;
 	n = returned;
 	if (call.ret_len && bpf_probe_read_user(&n, sizeof(n), (void *)call.ret_len))

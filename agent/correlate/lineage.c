@@ -2,7 +2,7 @@
 #include "agent/correlate/lineage.h"
 
 struct tl_lineage {
-	struct tl_map *births; /* struct tl_actor_key -> struct slot */
+	struct tl_map *births;	    /* struct tl_actor_key -> struct slot */
 	struct tl_actor_key *order; /* owned ring of `max`: children as they were born */
 	size_t max, next;
 };

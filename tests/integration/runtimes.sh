@@ -30,7 +30,8 @@ tapped() {
 	kill -TERM $run
 	wait $run || true
 }
-flags=()
+# shellcheck disable=SC2206
+flags=(${FLAGS:-})
 . "$apps/parts.bash"
 for part in "${@:-go}"; do
 	part_$part

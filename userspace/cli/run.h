@@ -14,8 +14,8 @@ struct tl_run_settings {
 	bool all, follow_fork, tty, passthrough, correlate, quiet;
 	int output; /* enum tl_run_output */
 	uint64_t for_ns;
-	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *multiline, *service_name,
-		*parser;
+	const char *store, *state_dir, *web, *backend, *ring, *ring_size, *uprobes, *multiline,
+		*service_name, *parser;
 	int64_t gate_confirms;
 	uint64_t log_bytes;
 };

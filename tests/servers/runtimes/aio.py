@@ -2,10 +2,11 @@
 executor's thread with the request's context (asyncio.to_thread); besides a task in the background. Each line tells its class and, as
 the ground truth of a test, the first 12 hex digits of the SHA-256 of the request's id.
 
-  aio.py aiohttp PORT | aio.py uvicorn PORT
+  aio.py aiohttp PORT | aio.py uvicorn PORT | aio.py plain PORT (a small server of our own: for every Python)
 """
 
 import asyncio
+import contextvars
 import hashlib
 import random
 import sys
@@ -46,7 +47,8 @@ async def work(ident):
     after.add_done_callback(keep.discard)
     say("direct", gt)
     await task
-    await asyncio.to_thread(say, "thread", gt)
+    run = contextvars.copy_context().run  # as asyncio.to_thread does, which 3.8 lacks
+    await asyncio.get_running_loop().run_in_executor(None, run, say, "thread", gt)
     say("direct", gt)
 
 
@@ -87,4 +89,26 @@ def run_uvicorn(port):
     uvicorn.run(asgi, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
-{"aiohttp": run_aiohttp, "uvicorn": run_uvicorn}[sys.argv[1]](int(sys.argv[2]))
+async def serve(reader, writer):
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            await work(dict(h.split(": ", 1) for h in head[1:] if h).get("X-Request-ID", ""))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def plain(port):
+    keep.add(asyncio.create_task(background()))
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=256)
+    async with server:
+        await server.serve_forever()
+
+
+def run_plain(port):
+    asyncio.run(plain(port))
+
+
+{"aiohttp": run_aiohttp, "uvicorn": run_uvicorn, "plain": run_plain}[sys.argv[1]](int(sys.argv[2]))

@@ -47,3 +47,17 @@ part_virtual() {
 	tapped virtual 21704 "" "$jdk/bin/java" -Xmx128m -XX:+UseSerialGC -cp "$work" Virtual 21704
 	/usr/bin/python3 "$load" check "$work/virtual.json" "$work/virtual.ids" direct=0.95 background=none
 }
+
+# Every CPython of the machine that is known: the system's, and those of pyenv.
+part_pythons() {
+	local python version port=21710
+	for python in /usr/bin/python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3; do
+		[ -x "$python" ] || continue
+		version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+		case $version in 3.[67]) continue ;; esac
+		say "-- $python ($version)"
+		port=$((port + 1))
+		tapped "python$port" $port "" "$python" "$apps/aio.py" plain $port
+		/usr/bin/python3 "$load" check "$work/python$port.json" "$work/python$port.ids" direct=0.7 child=0.7 background=none
+	done
+}
