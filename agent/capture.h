@@ -98,6 +98,10 @@ enum tl_probe_kind {
 	TL_PROBE_TLS_HANDSHAKE,
 	TL_PROBE_TLS_END,
 	TL_PROBE_TLS_LEAVE, /* return of any but the last */
+	TL_PROBE_GO_TLS_READ,
+	TL_PROBE_GO_TLS_WRITE,
+	TL_PROBE_GO_TLS_HANDSHAKE,
+	TL_PROBE_GO_TLS_LEAVE, /* at a RET of them */
 	TL_PROBE_KINDS
 };
 

@@ -23,6 +23,10 @@ static struct bpf_program *program_of(const struct tl_capture *capture, enum tl_
 		[TL_PROBE_TLS_HANDSHAKE] = skel->progs.tl_tls_handshake,
 		[TL_PROBE_TLS_END] = skel->progs.tl_tls_end,
 		[TL_PROBE_TLS_LEAVE] = skel->progs.tl_tls_leave,
+		[TL_PROBE_GO_TLS_READ] = skel->progs.tl_tls_go_read,
+		[TL_PROBE_GO_TLS_WRITE] = skel->progs.tl_tls_go_write,
+		[TL_PROBE_GO_TLS_HANDSHAKE] = skel->progs.tl_tls_go_handshake,
+		[TL_PROBE_GO_TLS_LEAVE] = skel->progs.tl_tls_go_leave,
 	};
 
 	return programs[kind];
@@ -37,7 +41,10 @@ static bool at_return(enum tl_probe_kind kind)
 void tl_uprobe_choose(struct tl_capture *capture)
 {
 	/* A record of several kilobytes needs a place to be made in, and a perf array has none. */
-	bpf_program__set_autoload(capture->skel->progs.tl_tls_leave, capture->ring != TL_RING_PERF);
+	bool room = capture->ring != TL_RING_PERF;
+
+	bpf_program__set_autoload(capture->skel->progs.tl_tls_leave, room);
+	bpf_program__set_autoload(capture->skel->progs.tl_tls_go_leave, room);
 }
 
 int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,

@@ -200,8 +200,7 @@ int tl_inspect_slot(int fd, uint32_t tgid, uint64_t address)
 int tl_inspect_jvm(int fd, uint32_t tgid, const struct tl_jvm_words *words,
 		   struct tl_jvm_layout *ret)
 {
-	struct tl_inspect_jvm_req request = {
-		.type = TL_INSPECT_JVM, .tgid = tgid, .words = *words};
+	struct tl_inspect_jvm_req request = {.type = TL_INSPECT_JVM, .tgid = tgid, .words = *words};
 	struct tl_jvm_layout layout;
 	int r = call_fixed(fd, &request, sizeof(request), &layout, sizeof(layout));
 

@@ -12,9 +12,10 @@
 
 #define MAPS_MAX 65536 /* lines of /proc/PID/maps looked at */
 #define SLOTS 32       /* of thread-specific data in a glibc thread's own block */
-#define SLOT_AT(n) (0x310 + 16 * (uint64_t)(n) + 8) /* struct pthread, specific_1stblock[n].data   \
-						     */
-#define JVM_THREADS 64				    /* looked at */
+#define SLOT_AT(n)                                                                                 \
+	(0x310 + 16 * (uint64_t)(n) + 8) /* struct pthread, specific_1stblock[n].data              \
+					  */
+#define JVM_THREADS 64			 /* looked at */
 
 struct attached {
 	uint32_t tgid;

@@ -62,11 +62,11 @@ int tl_learn_sets(const char *text, unsigned *ret_sets, struct tl_error *error)
 		const char *name;
 		unsigned sets;
 	} names[] = {
-		{"auto", TL_PROBES_GO | TL_PROBES_PYTHON | TL_PROBES_OPENSSL},
+		{"auto", TL_PROBES_GO | TL_PROBES_PYTHON | TL_PROBES_TLS},
 		{"off", 0},
 		{"go", TL_PROBES_GO},
 		{"python", TL_PROBES_PYTHON},
-		{"openssl", TL_PROBES_OPENSSL},
+		{"tls", TL_PROBES_TLS},
 	};
 	unsigned sets = 0;
 	size_t i;
@@ -80,7 +80,7 @@ int tl_learn_sets(const char *text, unsigned *ret_sets, struct tl_error *error)
 		if (i == ARRAY_SIZE(names))
 			return tl_error_set(error, -EINVAL,
 					    "--uprobes %s: say auto, off, or a list of go, python "
-					    "and openssl",
+					    "and tls",
 					    text);
 		sets |= names[i].sets;
 		at += len + (at[len] == ',');
@@ -190,7 +190,7 @@ static void look_for_tls(struct tl_learn *learn, const struct tl_event *event,
 {
 	struct tl_runtime_unit tls = {0};
 
-	if (pupil->tls_done || !tl_openssl_live(view, &tls))
+	if (pupil->tls_done || !tl_tls_live(view, &tls))
 		return;
 	pupil->tls_done = true;
 	/* Before its probes: a call under way then already notes its socket. */

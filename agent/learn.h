@@ -13,7 +13,7 @@
 struct tl_learn;
 
 /* Which sets of probes (enum tl_probe_set) `text` wants: "auto", "off", or a list with commas of
- * go, python, openssl. Errors: -EINVAL. */
+ * go, python, tls. Errors: -EINVAL. */
 int tl_learn_sets(const char *text, unsigned *ret_sets, struct tl_error *error);
 
 /* `inspector` is the worker's end of the pair, borrowed. NULL: out of memory. */

@@ -102,7 +102,7 @@ static const struct tl_option options[] = {
 	 .value = "auto",
 	 .metavar = "SETS",
 	 .help = "Probes in tapped processes: auto (all that fit), off, or a list of go (children "
-		 "of goroutines), python (asyncio's tasks) and openssl (plaintext of TLS)."},
+		 "of goroutines), python (asyncio's tasks) and tls (plaintext of OpenSSL and Go)."},
 	{.name = "stall",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(stall_ns),

@@ -356,7 +356,9 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 		.hold_ns = settings->hold_ns,
 		.gate_confirms = (uint32_t)settings->gate_confirms,
 		.off = !settings->correlate,
-		.levels = settings->inline_tokens ? 0 : TL_LEVELS_ALL & ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE),
+		.levels = settings->inline_tokens
+				  ? 0
+				  : TL_LEVELS_ALL & ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE),
 		.instance = worker->instance,
 		.released = tl_worker_line_released,
 		.exchange = tl_worker_exchange,

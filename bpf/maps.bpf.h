@@ -106,7 +106,7 @@ struct {
 	__type(value, __u64);
 } tl_contexts __weak SEC(".maps");
 
-/* A thread inside a TLS library's read or write. */
+/* A read or write of a TLS library, under way. */
 struct tl_tls_call {
 	__u64 ssl, buf, len;
 	__u64 ret_len; /* user address of the size_t that gets the length; 0: it is returned */
@@ -115,10 +115,16 @@ struct tl_tls_call {
 	__u32 nested; /* in a handshake inside the call */
 };
 
+/* Who is inside: a goroutine may go on on another thread. */
+struct tl_tls_caller {
+	__u64 who; /* thread, or goid */
+	__u32 tgid, kind;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __u64); /* pid_tgid */
+	__type(key, struct tl_tls_caller);
 	__type(value, struct tl_tls_call);
 } tl_tls_calls __weak SEC(".maps");
 

@@ -101,14 +101,28 @@ int tl_py_end(struct pt_regs *ctx)
 
 /* --- TLS libraries --- */
 
-/* The thread reads or writes a socket: when it does so for an SSL object, that is its socket. */
+static __always_inline void tl_caller(const struct tl_proc *p, __u64 id, struct tl_tls_caller *ret)
+{
+	ret->tgid = id >> 32;
+	ret->kind = p->unit_kind == TL_UNIT_GOROUTINE;
+	ret->who = ret->kind ? tl_unit(id >> 32) : (__u32)id;
+}
+
+/* Who is in a TLS library's call reads or writes a socket: that is the SSL object's. */
 __noinline int tl_tls_note(__u64 sk, __u64 ino, __u32 family)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	struct tl_tls_call *call = bpf_map_lookup_elem(&tl_tls_calls, &id);
 	struct tl_tls_sock sock = {sk, ino, family};
+	struct tl_tls_caller caller = {};
 	struct tl_tls_key key = {};
+	struct tl_tls_call *call;
+	__u32 tgid = id >> 32;
+	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
 
+	if (!p)
+		return 0;
+	tl_caller(p, id, &caller);
+	call = bpf_map_lookup_elem(&tl_tls_calls, &caller);
 	if (!call)
 		return 0;
 	if (call->sk == sk && call->ino == ino)
@@ -117,70 +131,121 @@ __noinline int tl_tls_note(__u64 sk, __u64 ino, __u32 family)
 	call->ino = ino;
 	call->family = family;
 	key.ssl = call->ssl;
-	key.tgid = id >> 32;
+	key.tgid = tgid;
 	bpf_map_update_elem(&tl_tls_socks, &key, &sock, BPF_ANY);
 	return 1;
 }
 
-static __always_inline int tl_tls_enter(struct pt_regs *ctx, bool in, __u64 len, __u64 ret_len)
+/* `what`: the call, all but its socket. */
+static __always_inline int tl_tls_enter(struct pt_regs *ctx, struct tl_tls_call *what)
 {
 	struct tl_hit h = {};
 	struct tl_proc *p = tl_our_proc(&h, ctx);
-	struct tl_tls_call call = {
-		.ssl = ctx->di, .buf = ctx->si, .len = len, .ret_len = ret_len, .in = in};
+	struct tl_tls_caller caller = {};
 	struct tl_tls_key key = {};
+	struct tl_tls_call *outer;
 	struct tl_tls_sock *sock;
 
 	if (!p || !(p->flags & TL_PROCF_TLS))
 		return 0;
-	key.ssl = call.ssl;
-	key.tgid = h.id >> 32;
+	tl_caller(p, h.id, &caller);
+	if (!what->len) { /* a handshake, perhaps inside a read or write */
+		outer = bpf_map_lookup_elem(&tl_tls_calls, &caller);
+		if (outer && outer->len && outer->ssl == what->ssl) {
+			outer->nested = 1;
+			return 0;
+		}
+	}
+	key.ssl = what->ssl;
+	key.tgid = caller.tgid;
 	sock = bpf_map_lookup_elem(&tl_tls_socks, &key);
 	if (sock) {
-		call.sk = sock->sk;
-		call.ino = sock->ino;
-		call.family = sock->family;
+		what->sk = sock->sk;
+		what->ino = sock->ino;
+		what->family = sock->family;
 	}
-	bpf_map_update_elem(&tl_tls_calls, &h.id, &call, BPF_ANY);
+	bpf_map_update_elem(&tl_tls_calls, &caller, what, BPF_ANY);
 	return 0;
+}
+
+/* int SSL_read(SSL *ssl, void *buf, int num), and the same with const for SSL_write. */
+static __always_inline int tl_tls_plain(struct pt_regs *ctx, bool in)
+{
+	struct tl_tls_call call = {.ssl = ctx->di, .buf = ctx->si, .len = (__u32)ctx->dx, .in = in};
+
+	return call.len ? tl_tls_enter(ctx, &call) : 0;
+}
+
+/* int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes) */
+static __always_inline int tl_tls_ex(struct pt_regs *ctx, bool in)
+{
+	struct tl_tls_call call = {
+		.ssl = ctx->di, .buf = ctx->si, .len = ctx->dx, .ret_len = ctx->cx, .in = in};
+
+	return call.len ? tl_tls_enter(ctx, &call) : 0;
+}
+
+/* func (c *Conn) Read(b []byte) (int, error): in registers since Go 1.17. */
+static __always_inline int tl_tls_go(struct pt_regs *ctx, bool in)
+{
+	struct tl_tls_call call = {.ssl = ctx->ax, .buf = ctx->bx, .len = ctx->cx, .in = in};
+
+	return call.len ? tl_tls_enter(ctx, &call) : 0;
 }
 
 SEC("uprobe")
 int tl_tls_read(struct pt_regs *ctx)
 {
-	return tl_tls_enter(ctx, true, (__u32)ctx->dx, 0);
+	return tl_tls_plain(ctx, true);
 }
 
 SEC("uprobe")
 int tl_tls_write(struct pt_regs *ctx)
 {
-	return tl_tls_enter(ctx, false, (__u32)ctx->dx, 0);
+	return tl_tls_plain(ctx, false);
 }
 
 SEC("uprobe")
 int tl_tls_read_ex(struct pt_regs *ctx)
 {
-	return tl_tls_enter(ctx, true, ctx->dx, ctx->cx);
+	return tl_tls_ex(ctx, true);
 }
 
 SEC("uprobe")
 int tl_tls_write_ex(struct pt_regs *ctx)
 {
-	return tl_tls_enter(ctx, false, ctx->dx, ctx->cx);
+	return tl_tls_ex(ctx, false);
 }
 
-/* SSL_do_handshake, SSL_accept, SSL_connect: nothing of them is emitted, but the socket is seen. */
+SEC("uprobe")
+int tl_tls_go_read(struct pt_regs *ctx)
+{
+	return tl_tls_go(ctx, true);
+}
+
+SEC("uprobe")
+int tl_tls_go_write(struct pt_regs *ctx)
+{
+	return tl_tls_go(ctx, false);
+}
+
+/* SSL_do_handshake and its callers: nothing of it is emitted, but the socket is seen. */
 SEC("uprobe")
 int tl_tls_handshake(struct pt_regs *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	struct tl_tls_call *outer = bpf_map_lookup_elem(&tl_tls_calls, &id);
+	struct tl_tls_call call = {.ssl = ctx->di, .in = true};
 
-	if (outer && outer->len && outer->ssl == ctx->di) {
-		outer->nested = 1;
-		return 0;
-	}
-	return tl_tls_enter(ctx, true, 0, 0);
+	return tl_tls_enter(ctx, &call);
+}
+
+/* (*Conn).handshakeContext: each connection begins with one, so that the address of a Conn that was
+ * collected finds its new socket before its first byte. */
+SEC("uprobe")
+int tl_tls_go_handshake(struct pt_regs *ctx)
+{
+	struct tl_tls_call call = {.ssl = ctx->ax, .in = true};
+
+	return tl_tls_enter(ctx, &call);
 }
 
 /* SSL_free: the address may be another object's soon. */
@@ -240,16 +305,19 @@ static __always_inline void tl_tls_emit(struct tl_hit *h, const struct tl_tls_ca
 		__sync_fetch_and_add(&h->stats->wire_events, 1);
 }
 
-/* The return of any of them. */
-SEC("uprobe")
-int tl_tls_leave(struct pt_regs *ctx)
+/* The return of any of them: `n` is the length, below 1 an error. */
+static __always_inline int tl_tls_return(struct pt_regs *ctx, __s64 n)
 {
 	struct tl_hit h = {};
 	struct tl_proc *p = tl_our_proc(&h, ctx);
-	struct tl_tls_call *have = bpf_map_lookup_elem(&tl_tls_calls, &h.id), call;
-	__s32 returned = ctx->ax;
-	__u64 n = 0;
+	struct tl_tls_caller caller = {};
+	struct tl_tls_call *have, call;
+	__u64 len = n;
 
+	if (!p)
+		return 0;
+	tl_caller(p, h.id, &caller);
+	have = bpf_map_lookup_elem(&tl_tls_calls, &caller);
 	if (!have)
 		return 0;
 	if (have->nested) {
@@ -257,13 +325,25 @@ int tl_tls_leave(struct pt_regs *ctx)
 		return 0;
 	}
 	call = *have;
-	bpf_map_delete_elem(&tl_tls_calls, &h.id);
-	if (tl_perf || !p || !tl_wire || !h.control->wire || !call.sk || !call.len || returned <= 0)
+	bpf_map_delete_elem(&tl_tls_calls, &caller);
+	if (tl_perf || !tl_wire || !h.control->wire || !call.sk || !call.len || n <= 0)
 		return 0;
-	n = returned;
-	if (call.ret_len && bpf_probe_read_user(&n, sizeof(n), (void *)call.ret_len))
+	if (call.ret_len && bpf_probe_read_user(&len, sizeof(len), (void *)call.ret_len))
 		return 0;
-	if (n && n <= call.len)
-		tl_tls_emit(&h, &call, n);
+	if (len && len <= call.len)
+		tl_tls_emit(&h, &call, len);
 	return 0;
+}
+
+SEC("uprobe")
+int tl_tls_leave(struct pt_regs *ctx)
+{
+	return tl_tls_return(ctx, (__s32)ctx->ax);
+}
+
+/* At a RET of Go's. */
+SEC("uprobe")
+int tl_tls_go_leave(struct pt_regs *ctx)
+{
+	return tl_tls_return(ctx, ctx->ax);
 }

@@ -26,4 +26,8 @@ bool tl_go_tls(const struct tl_elf *elf, int32_t *ret_offset, const char **ret_w
  * binary does not tell for certain where: then children have no parents. */
 bool tl_go_born(const struct tl_elf *elf, struct tl_runtime_unit *unit);
 
+/* Adds the probes of crypto/tls. False, adding nothing, when it is not there or does not tell for
+ * certain. */
+bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit);
+
 #endif

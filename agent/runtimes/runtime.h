@@ -17,10 +17,10 @@
 #include "agent/runtimes/elf_view.h"
 #include "userspace/base/err.h"
 
-#define TL_RUNTIME_PROBES 32
+#define TL_RUNTIME_PROBES 64
 
 /* Sets of probes that a person may switch off. */
-enum tl_probe_set { TL_PROBES_GO = 1, TL_PROBES_PYTHON = 2, TL_PROBES_OPENSSL = 4 };
+enum tl_probe_set { TL_PROBES_GO = 1, TL_PROBES_PYTHON = 2, TL_PROBES_TLS = 4 };
 
 struct tl_runtime_unit {
 	struct tl_proc unit; /* unit_kind and offsets for the kernel; unit_kind THREAD: threads are
@@ -67,7 +67,7 @@ const struct tl_runtime_ops *tl_runtime_live(const struct tl_runtime_view *view,
 
 /* TLS libraries, whatever runtime uses them: adds their probes to `unit`. Returns 1 there is one,
  * 0 none (yet). */
-int tl_openssl_live(const struct tl_runtime_view *view, struct tl_runtime_unit *unit);
+int tl_tls_live(const struct tl_runtime_view *view, struct tl_runtime_unit *unit);
 
 /* --- for the runtimes --- */
 

@@ -61,3 +61,10 @@ part_pythons() {
 		/usr/bin/python3 "$load" check "$work/python$port.json" "$work/python$port.ids" direct=0.7 child=0.7 background=none
 	done
 }
+
+part_gotls() {
+	certificate
+	build_go "$apps/children/main.go" "$work/children"
+	tapped gotls 21705 tls "$work/children" -listen 127.0.0.1:21705 -cert "$work/tls.crt" -key "$work/tls.key"
+	/usr/bin/python3 "$load" check "$work/gotls.json" "$work/gotls.ids" direct=0.95 child=0.95 background=none pool=none
+}
