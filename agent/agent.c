@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "agent/learn.h"
 #include "agent/selectors.h"
 #include "agent/worker.h"
 #include "userspace/base/clock.h"
@@ -290,12 +292,27 @@ static int check_selectors(struct agent *agent, struct tl_error *error)
 	return 0;
 }
 
+/* Each uprobe takes two. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int prepare(struct agent *agent, struct tl_error *error)
 {
 	int r = tl_agent_selectors(&agent->settings, agent->pids, &agent->selectors, error);
+	unsigned sets;
 
+	if (r >= 0)
+		r = tl_learn_sets(agent->settings.uprobes, &sets, error);
 	if (r < 0)
 		return r;
+	raise_descriptors();
 	r = check_selectors(agent, error);
 	if (r < 0)
 		return r;

@@ -255,8 +255,7 @@ int tl_capture_select_all(struct tl_capture *capture, bool on)
 	return 0;
 }
 
-/* Runs one of our small programs once. Returns what it returned, or -errno. */
-static int run(const struct bpf_program *program, const uint64_t *args, size_t n)
+int tl_capture_run(const struct bpf_program *program, const uint64_t *args, size_t n)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args,
 		    .ctx_size_in = (uint32_t)(n * sizeof(*args)));
@@ -271,12 +270,12 @@ int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t star
 	const uint64_t args[] = {
 		tgid,
 		start_ns,
-		unit->unit_kind,
+		(uint64_t)unit->flags << 16 | unit->unit_kind,
 		(uint64_t)(int64_t)unit->tls_off,
 		(uint64_t)unit->g_m_off << 32 | unit->m_curg_off,
 		unit->g_goid_off,
 	};
-	int r = run(capture->skel->progs.tl_ctl_unit, args, ARRAY_SIZE(args));
+	int r = tl_capture_run(capture->skel->progs.tl_ctl_unit, args, ARRAY_SIZE(args));
 
 	return r == 1 ? 0 : r < 0 ? r : -ENOSPC;
 }
@@ -285,7 +284,7 @@ int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
 		      enum tl_verdict verdict)
 {
 	const uint64_t args[] = {file->ino, (uint64_t)file->gen << 32 | file->dev, verdict};
-	int r = run(capture->skel->progs.tl_ctl_decide, args, ARRAY_SIZE(args));
+	int r = tl_capture_run(capture->skel->progs.tl_ctl_decide, args, ARRAY_SIZE(args));
 
 	return r == 1 ? 0 : r < 0 ? r : -ENOENT;
 }

@@ -84,6 +84,40 @@ int tl_capture_select_all(struct tl_capture *capture, bool on);
 int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t start_ns,
 			const struct tl_proc *unit);
 
+/* --- uprobes: capture_uprobe.c --- */
+
+/* What a probe does. */
+enum tl_probe_kind {
+	TL_PROBE_GO_BORN, /* at a RET of runtime.newproc1 */
+	TL_PROBE_PY_BORN, /* return of PyContext_CopyCurrent */
+	TL_PROBE_PY_END,  /* destructor of contexts */
+	TL_PROBE_TLS_READ,
+	TL_PROBE_TLS_WRITE,
+	TL_PROBE_TLS_READ_EX,
+	TL_PROBE_TLS_WRITE_EX,
+	TL_PROBE_TLS_HANDSHAKE,
+	TL_PROBE_TLS_END,
+	TL_PROBE_TLS_LEAVE, /* return of any but the last */
+	TL_PROBE_GO_TLS_READ,
+	TL_PROBE_GO_TLS_WRITE,
+	TL_PROBE_GO_TLS_HANDSHAKE,
+	TL_PROBE_GO_TLS_LEAVE, /* at a RET of them */
+	TL_PROBE_KINDS
+};
+
+struct tl_uprobe; /* one attachment */
+
+/* Attaches to the instruction at `offset` of the file `path` in the process `tgid` only. The caller
+ * owns `*ret_probe`. Errors: -EINVAL no instruction that can be probed; -ENOTSUP the program is not
+ * loaded (with perf rings there is none for TLS); others from the kernel. */
+int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,
+		     enum tl_probe_kind kind, struct tl_uprobe **ret_probe);
+/* Detaches. NULL is allowed. */
+void tl_uprobe_free(struct tl_uprobe *probe);
+
+/* Tells the programs that nothing is probed any more: for maps that were taken over. */
+void tl_capture_unprobed(struct tl_capture *capture);
+
 /* Decides a file. Errors: -ENOENT it has aged out. */
 int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
 		      enum tl_verdict verdict);

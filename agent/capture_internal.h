@@ -32,6 +32,11 @@ struct tl_capture {
 	uint8_t *selected;	    /* mapped: TL_PID_SLOTS bytes */
 };
 
+/* --- capture.c --- */
+
+/* Runs one of our small programs once. Returns what it returned, or -errno. */
+int tl_capture_run(const struct bpf_program *program, const uint64_t *args, size_t n);
+
 /* --- capture_probe.c --- */
 
 /* Mounts tracefs and bpffs where they are missing; failures show later, where one of them is
@@ -64,6 +69,11 @@ int tl_capture_load(struct tl_capture *capture, const struct tl_capture_options 
 
 /* Undoes it, as far as it got. What is pinned stays. */
 void tl_capture_unload(struct tl_capture *capture);
+
+/* --- capture_uprobe.c --- */
+
+/* Chooses the uprobe programs to load. */
+void tl_uprobe_choose(struct tl_capture *capture);
 
 /* --- capture_pin.c --- */
 

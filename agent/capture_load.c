@@ -49,6 +49,7 @@ static void choose_programs(struct tl_capture *capture, bool wire)
 	bpf_program__set_autoload(skel->progs.tl_multi, multi);
 	bpf_program__set_autoload(skel->progs.tl_exit_multi, multi);
 	bpf_program__set_autoload(skel->progs.tl_sock_close, wire);
+	tl_uprobe_choose(capture);
 }
 
 static int set_ring(struct tl_capture *capture)

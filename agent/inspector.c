@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "agent/inspector_probe.h"
 #include "agent/inspector_proto.h"
 #include "agent/inspector_scan.h"
 #include "agent/procfs.h"
@@ -24,6 +25,7 @@ struct inspector {
 	struct tl_capture *capture;		    /* borrowed */
 	int fd, proc;
 	struct tl_scan *scan;
+	struct tl_probes *probes;
 	struct tl_stream_row *rows; /* owned: snapshot of the streams for TL_INSPECT_STREAMS */
 	uint32_t n_rows, cap_rows;
 	uint64_t data[TL_INSPECT_DATA_MAX / sizeof(uint64_t)]; /* of the reply being made */
@@ -40,6 +42,7 @@ static void inspector_freep(struct inspector **inspector)
 	if (!*inspector)
 		return;
 	tl_scan_freep(&(*inspector)->scan);
+	tl_probes_freep(&(*inspector)->probes);
 	closep(&(*inspector)->proc);
 	free((*inspector)->rows);
 	free(*inspector);
@@ -133,11 +136,64 @@ static int on_set_unit(struct inspector *inspector, const union tl_inspect_reque
 	const struct tl_inspect_unit_req *unit = &request->unit;
 
 	(void)reply;
-	if (unit->unit.unit_kind > TL_UNIT_GOROUTINE)
+	if (unit->unit.unit_kind >= TL_UNIT_KINDS)
 		return -EINVAL;
 	if (!tl_scan_is_selected(inspector->scan, unit->tgid))
 		return -EPERM;
 	return tl_capture_set_unit(inspector->capture, unit->tgid, unit->start_ns, &unit->unit);
+}
+
+static int on_module(struct inspector *inspector, const union tl_inspect_request *request,
+		     struct reply *reply)
+{
+	const struct tl_inspect_module_req *module = &request->module;
+	struct tl_module_info info;
+	int r;
+
+	if (memchr(module->glob, '\0', sizeof(module->glob)) == NULL)
+		return -EINVAL;
+	if (!tl_scan_is_selected(inspector->scan, module->tgid))
+		return -EPERM;
+	r = tl_probes_module(inspector->probes, module->tgid, module->glob, &info, &reply->fd);
+	if (r >= 0)
+		put(inspector, reply, &info, sizeof(info));
+	return r;
+}
+
+static int on_probe(struct inspector *inspector, const union tl_inspect_request *request,
+		    struct reply *reply)
+{
+	const struct tl_inspect_probe_req *probe = &request->probe;
+
+	(void)reply;
+	if (probe->at.kind >= TL_PROBE_KINDS)
+		return -EINVAL;
+	if (!tl_scan_is_selected(inspector->scan, probe->tgid))
+		return -EPERM;
+	return tl_probes_attach(inspector->probes, probe->tgid, probe->start_ns, &probe->at);
+}
+
+static int on_slot(struct inspector *inspector, const union tl_inspect_request *request,
+		   struct reply *reply)
+{
+	(void)reply;
+	if (!tl_scan_is_selected(inspector->scan, request->slot.tgid))
+		return -EPERM;
+	return tl_probes_slot(request->slot.tgid, request->slot.address);
+}
+
+static int on_jvm(struct inspector *inspector, const union tl_inspect_request *request,
+		  struct reply *reply)
+{
+	struct tl_jvm_layout layout;
+	int r;
+
+	if (!tl_scan_is_selected(inspector->scan, request->jvm.tgid))
+		return -EPERM;
+	r = tl_probes_jvm(request->jvm.tgid, &request->jvm.words, &layout);
+	if (r >= 0)
+		put(inspector, reply, &layout, sizeof(layout));
+	return r;
 }
 
 static int on_forget(struct inspector *inspector, const union tl_inspect_request *request,
@@ -244,6 +300,10 @@ static const struct {
 	[TL_INSPECT_DECIDE] = {sizeof(struct tl_inspect_decide_req), on_decide},
 	[TL_INSPECT_IGNORE_SOCK] = {sizeof(struct tl_inspect_sock_req), on_ignore_sock},
 	[TL_INSPECT_SET_UNIT] = {sizeof(struct tl_inspect_unit_req), on_set_unit},
+	[TL_INSPECT_MODULE] = {sizeof(struct tl_inspect_module_req), on_module},
+	[TL_INSPECT_PROBE] = {sizeof(struct tl_inspect_probe_req), on_probe},
+	[TL_INSPECT_SLOT] = {sizeof(struct tl_inspect_slot_req), on_slot},
+	[TL_INSPECT_JVM] = {sizeof(struct tl_inspect_jvm_req), on_jvm},
 	[TL_INSPECT_FORGET] = {sizeof(struct tl_inspect_file_req), on_forget},
 	[TL_INSPECT_STREAM] = {sizeof(struct tl_inspect_file_req), on_stream},
 	[TL_INSPECT_STATS] = {sizeof(struct tl_inspect_plain_req), on_stats},
@@ -351,6 +411,7 @@ static int loop(struct inspector *inspector, struct tl_error *error)
 		if (tl_mono_ns() >= next) {
 			/* A listing that failed once (memory) is tried again. */
 			(void)tl_scan_run(inspector->scan, false);
+			tl_probes_sweep(inspector->probes);
 			next = tl_mono_ns() + every;
 		}
 	}
@@ -395,6 +456,11 @@ int tl_inspector_serve(int fd, const struct tl_inspector_options *options, struc
 	r = tl_scan_new(options, inspector->proc, &inspector->scan, error);
 	if (r < 0)
 		return r;
+	inspector->probes = tl_probes_new(options->capture, inspector->proc);
+	if (!inspector->probes)
+		return tl_error_set(error, -ENOMEM, "out of memory for the inspector");
+	/* Those of a worker before this one have gone with it. */
+	tl_capture_unprobed(options->capture);
 	r = set_follow_fork(inspector);
 	if (r >= 0)
 		r = tl_scan_run(inspector->scan, true);

@@ -92,6 +92,55 @@ int tl_inspect_pipe_reader(int fd, uint32_t tgid, const struct tl_file_id *file)
 int tl_inspect_decide(int fd, const struct tl_file_id *file, enum tl_verdict verdict);
 int tl_inspect_ignore_sock(int fd, const struct tl_sock_key *sock);
 int tl_inspect_set_unit(int fd, uint32_t tgid, uint64_t start_ns, const struct tl_proc *unit);
+/* A file that a process has mapped. */
+struct tl_module_info {
+	uint64_t start;	 /* address of its first mapping ... */
+	uint64_t offset; /* ... which is this part of the file */
+	uint64_t ino;
+	char name[64]; /* base name, cut */
+};
+
+/* The first mapped file whose base name matches the glob; an empty one means the executable. The
+ * caller owns `*ret_fd`. Errors: -ESRCH, -EPERM; -ENOENT none; -ESTALE it was replaced on disk. */
+int tl_inspect_module(int fd, uint32_t tgid, const char *glob, struct tl_module_info *ret,
+		      int *ret_fd);
+
+struct tl_probe_at {
+	uint64_t ino;	 /* of a file that the process has mapped */
+	uint64_t offset; /* in it, of an instruction */
+	uint32_t kind;	 /* enum tl_probe_kind */
+	uint32_t pad;
+};
+
+/* Attaches a uprobe, for this process. Errors: -ESRCH, -EPERM; -ENOENT no code there; -ENOSPC too
+ * many; others from the kernel. */
+int tl_inspect_probe(int fd, uint32_t tgid, uint64_t start_ns, const struct tl_probe_at *at);
+
+/* The slot of thread-specific data (0 to 31) whose number stands at `address` of the process.
+ * Errors: -ERANGE there is no such number; -EFAULT. */
+int tl_inspect_slot(int fd, uint32_t tgid, uint64_t address);
+
+/* Addresses in a JVM: of its list of threads, and of the words that hold offsets of fields. */
+struct tl_jvm_words {
+	uint64_t list;		  /* ThreadsSMRSupport::_java_thread_list itself */
+	uint64_t length, threads; /* offsets of ThreadsList::_length, _threads */
+	uint64_t os_thread;	  /* of Thread::_osthread */
+	uint64_t pthread;	  /* of OSThread::_pthread_id */
+	uint64_t entry;		  /* of JavaThread::_cont_entry */
+	uint64_t id;		  /* of JavaThread::_monitor_owner_id; 0 it has none */
+};
+
+struct tl_jvm_layout {
+	uint32_t slot;	    /* of thread-specific data, that holds the JavaThread */
+	uint32_t entry, id; /* offsets in it; id 0: none */
+	uint32_t pad;
+};
+
+/* Reads the layout and finds the slot, the same in all threads looked at. Errors: -ENOENT there is
+ * none; -ERANGE no such layout; -EFAULT. */
+int tl_inspect_jvm(int fd, uint32_t tgid, const struct tl_jvm_words *words,
+		   struct tl_jvm_layout *ret);
+
 int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *ret_last);
 int tl_inspect_stats(int fd, struct tl_stats *ret_stats);
 /* Scans /proc now, so that a process that just appeared is selected. Returns how many are selected.

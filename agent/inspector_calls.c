@@ -158,6 +158,57 @@ int tl_inspect_set_unit(int fd, uint32_t tgid, uint64_t start_ns, const struct t
 	return call_fixed(fd, &request, sizeof(request), NULL, 0);
 }
 
+int tl_inspect_module(int fd, uint32_t tgid, const char *glob, struct tl_module_info *ret,
+		      int *ret_fd)
+{
+	struct tl_inspect_module_req request = {.type = TL_INSPECT_MODULE, .tgid = tgid};
+	struct tl_module_info info;
+	struct answer answer = {.data = &info, .size = sizeof(info)};
+	int r;
+
+	if (strlen(glob) >= sizeof(request.glob))
+		return -EINVAL;
+	strcpy(request.glob, glob);
+	r = call(fd, &request, sizeof(request), &answer);
+	if (r >= 0 && (answer.len != sizeof(info) || answer.fd < 0)) {
+		closep(&answer.fd);
+		r = -EBADMSG;
+	}
+	if (r < 0)
+		return r;
+	*ret = info;
+	*ret_fd = answer.fd;
+	return 0;
+}
+
+int tl_inspect_probe(int fd, uint32_t tgid, uint64_t start_ns, const struct tl_probe_at *at)
+{
+	struct tl_inspect_probe_req request = {
+		.type = TL_INSPECT_PROBE, .tgid = tgid, .start_ns = start_ns, .at = *at};
+
+	return call_fixed(fd, &request, sizeof(request), NULL, 0);
+}
+
+int tl_inspect_slot(int fd, uint32_t tgid, uint64_t address)
+{
+	struct tl_inspect_slot_req request = {
+		.type = TL_INSPECT_SLOT, .tgid = tgid, .address = address};
+
+	return call_fixed(fd, &request, sizeof(request), NULL, 0);
+}
+
+int tl_inspect_jvm(int fd, uint32_t tgid, const struct tl_jvm_words *words,
+		   struct tl_jvm_layout *ret)
+{
+	struct tl_inspect_jvm_req request = {.type = TL_INSPECT_JVM, .tgid = tgid, .words = *words};
+	struct tl_jvm_layout layout;
+	int r = call_fixed(fd, &request, sizeof(request), &layout, sizeof(layout));
+
+	if (r >= 0)
+		*ret = layout;
+	return r;
+}
+
 int tl_inspect_forget(int fd, const struct tl_file_id *file, struct tl_stream *ret_last)
 {
 	struct tl_inspect_file_req request = {.type = TL_INSPECT_FORGET, .file = *file};

@@ -18,6 +18,10 @@ enum tl_inspect_type {
 	TL_INSPECT_STATS,   /* -> struct tl_stats */
 	TL_INSPECT_SCAN,    /* result: how many are selected */
 	TL_INSPECT_STREAMS, /* -> rows; result: how many, 0 at the end */
+	TL_INSPECT_MODULE,  /* -> struct tl_module_info, and a descriptor */
+	TL_INSPECT_PROBE,
+	TL_INSPECT_SLOT, /* result: the slot */
+	TL_INSPECT_JVM,	 /* -> struct tl_jvm_layout */
 	TL_INSPECT_TYPES
 };
 
@@ -60,8 +64,33 @@ struct tl_inspect_streams_req {
 	uint32_t type, cursor, max, pad;
 };
 
+struct tl_inspect_module_req {
+	uint32_t type, tgid;
+	char glob[64]; /* NUL-terminated */
+};
+
+struct tl_inspect_probe_req {
+	uint32_t type, tgid;
+	uint64_t start_ns;
+	struct tl_probe_at at;
+};
+
+struct tl_inspect_slot_req {
+	uint32_t type, tgid;
+	uint64_t address;
+};
+
+struct tl_inspect_jvm_req {
+	uint32_t type, tgid;
+	struct tl_jvm_words words;
+};
+
 union tl_inspect_request {
 	uint32_t type;
+	struct tl_inspect_module_req module;
+	struct tl_inspect_probe_req probe;
+	struct tl_inspect_slot_req slot;
+	struct tl_inspect_jvm_req jvm;
 	struct tl_inspect_process_req process;
 	struct tl_inspect_pipe_req pipe;
 	struct tl_inspect_decide_req decide;

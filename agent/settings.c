@@ -96,6 +96,13 @@ static const struct tl_option options[] = {
 	 .offset = FIELD(wire),
 	 .value = "true",
 	 .help = "Read HTTP headers on the sockets of tapped processes, for correlation."},
+	{.name = "uprobes",
+	 .type = TL_OPT_STRING,
+	 .offset = FIELD(uprobes),
+	 .value = "auto",
+	 .metavar = "SETS",
+	 .help = "Probes in tapped processes: auto (all that fit), off, or a list of go (children "
+		 "of goroutines), python (asyncio's tasks) and tls (plaintext of OpenSSL and Go)."},
 	{.name = "stall",
 	 .type = TL_OPT_DURATION,
 	 .offset = FIELD(stall_ns),

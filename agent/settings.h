@@ -17,6 +17,7 @@ struct tl_agent_settings {
 	uint64_t ring_bytes;
 	const char *pin_dir; /* "none": nothing outlives the agent */
 	bool wire;
+	const char *uprobes; /* as tl_learn_sets takes it */
 	uint64_t stall_ns;
 	uint64_t stream_age_ns;
 	uint64_t drain_ns, idle_ns; /* timer of the drain: busy and idle */

@@ -340,6 +340,14 @@ static int make_lines(struct tl_worker *worker, struct tl_error *error)
 	return tl_lines_new(&lines, &worker->lines, error);
 }
 
+static struct tl_learn *make_learn(const struct tl_worker *worker)
+{
+	unsigned sets = 0;
+
+	(void)tl_learn_sets(worker->settings->uprobes, &sets, NULL);
+	return tl_learn_new(worker->options->inspector, sets);
+}
+
 static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 {
 	static char host[256];
@@ -367,6 +375,9 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 	tl_random(&instance, sizeof(instance));
 	snprintf(worker->instance, sizeof(worker->instance), "%016llx",
 		 (unsigned long long)instance);
+	worker->learn = make_learn(worker);
+	if (!worker->learn)
+		return tl_error_set(error, -ENOMEM, "out of memory for the table of processes");
 	worker->enrich = tl_enrich_new(&enrich);
 	if (!worker->enrich)
 		return tl_error_set(error, -ENOMEM, "no memory for the process table");

@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include "agent/runtimes/runtime.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/map.h"
 #include "userspace/base/msg.h"
@@ -22,7 +21,14 @@ static enum tl_cause hole_cause(struct tl_worker *worker, const struct tl_stream
 	return TL_LOST_RING_FULL;
 }
 
-static void on_log(struct tl_worker *worker, const struct tl_ev_log *event)
+/* While no agent lived nobody saw the ends of contexts: a number of that time may be of two. */
+static void distrust(const struct tl_worker *worker, struct tl_event *event)
+{
+	if (event->unit_kind == TL_UNIT_CONTEXT && event->time_ns < worker->started_ns)
+		event->unit = 0;
+}
+
+static void on_log(struct tl_worker *worker, const struct tl_ev_log *event, const char *data)
 {
 	uint64_t offset, hole = 0;
 	struct tl_stream_info *stream = tl_streams_bytes(worker->streams, event, &offset, &hole);
@@ -37,18 +43,15 @@ static void on_log(struct tl_worker *worker, const struct tl_ev_log *event)
 		tl_worker_gap(worker, stream, offset - hole, hole, hole_cause(worker, stream),
 			      event->h.time_ns);
 	}
-	tl_lines_bytes(worker->lines, stream, event, (const char *)(event + 1), offset);
+	tl_lines_bytes(worker->lines, stream, event, data, offset);
 }
 
-/* A process's executable may tell how its execution unit is read; the kernel then reads it at each
- * call. */
+/* Who the process is. */
 static void learn_process(struct tl_worker *worker, const struct tl_event *event)
 {
 	int fd = worker->options->inspector;
 	_cleanup_(closep) int exe = -1;
 	struct tl_proc_info info;
-	struct tl_runtime_unit unit = {0};
-	struct tl_error error = {0};
 	uint64_t service;
 
 	if (tl_inspect_process(fd, event->tgid, &info, &exe) < 0)
@@ -57,15 +60,16 @@ static void learn_process(struct tl_worker *worker, const struct tl_event *event
 		  tl_hash(info.cmdline, strlen(info.cmdline)) * 3;
 	tl_corr_service(worker->corr, event->tgid, event->start_ns, service ? service : 1);
 	tl_enrich_learn(worker->enrich, event->tgid, event->start_ns, &info);
-	if (exe < 0 || !tl_runtime_detect(exe, &unit, &error))
+	tl_learn_process(worker->learn, event, info.comm, exe);
+}
+
+/* A worker that was started again meets processes of which it saw no beginning. */
+static void serves(struct tl_worker *worker, const struct tl_event *event)
+{
+	if (tl_learn_serves(worker->learn, event))
 		return;
-	/* A refused runtime keeps its unit kind without offsets: the kernel then reads no unit, and
-	 * nobody falls back to threads. */
-	if (unit.refused)
-		tl_msg(TL_WARNING, "process %u (%s): its lines get no unit: %s", event->tgid,
-		       info.comm, error.message);
-	if (unit.unit.unit_kind != TL_UNIT_THREAD)
-		(void)tl_inspect_set_unit(fd, event->tgid, event->start_ns, &unit.unit);
+	learn_process(worker, event);
+	(void)tl_learn_serves(worker->learn, event);
 }
 
 static void on_proc(struct tl_worker *worker, const struct tl_ev_proc *event)
@@ -82,6 +86,10 @@ static void on_proc(struct tl_worker *worker, const struct tl_ev_proc *event)
 		tl_lines_exit(worker->lines, event->h.tgid, event->h.start_ns);
 		tl_corr_proc(worker->corr, event, 0);
 		tl_enrich_exit(worker->enrich, event->h.tgid, event->h.start_ns);
+		tl_learn_exit(worker->learn, event->h.tgid);
+		break;
+	case TL_PROC_TLS:
+		serves(worker, &event->h);
 		break;
 	default:
 		break;
@@ -92,19 +100,31 @@ void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
 {
 	worker->counters.events++;
 	switch (event->type) {
-	case TL_EV_LOG:
-		on_log(worker, (const struct tl_ev_log *)event);
+	case TL_EV_LOG: {
+		struct tl_ev_log log = *(const struct tl_ev_log *)event;
+
+		distrust(worker, &log.h);
+		on_log(worker, &log, (const char *)((const struct tl_ev_log *)event + 1));
 		break;
+	}
 	case TL_EV_FILE:
 		(void)tl_streams_file(worker->streams, (const struct tl_ev_file *)event);
 		break;
 	case TL_EV_WIRE:
 	case TL_EV_SOCK: {
-		const struct tl_ev_wire *wire = (const struct tl_ev_wire *)event;
+		struct tl_ev_wire wire = *(const struct tl_ev_wire *)event;
 
-		tl_corr_wire(worker->corr, wire, (const char *)(wire + 1));
+		distrust(worker, &wire.h);
+		if (event->type == TL_EV_WIRE)
+			serves(worker, event);
+		tl_corr_wire(worker->corr, &wire,
+			     (const char *)((const struct tl_ev_wire *)event + 1));
 		break;
 	}
+	case TL_EV_UNIT:
+		if (event->time_ns >= worker->started_ns)
+			tl_corr_unit(worker->corr, (const struct tl_ev_unit *)event);
+		break;
 	case TL_EV_PROC:
 		on_proc(worker, (const struct tl_ev_proc *)event);
 		break;

@@ -8,6 +8,7 @@
 #include "agent/correlate/correlate.h"
 #include "agent/enrich.h"
 #include "agent/forward.h"
+#include "agent/learn.h"
 #include "agent/lines.h"
 #include "userspace/parse/redact.h"
 #include "agent/ring.h"
@@ -31,6 +32,7 @@ struct tl_worker {
 	struct tl_lines *lines;
 	struct tl_corr *corr;
 	struct tl_enrich *enrich;
+	struct tl_learn *learn;
 	struct tl_redact *redact;   /* NULL: no rules */
 	struct tl_forward *forward; /* NULL: no broker */
 	struct tl_control *control; /* the kernel's, mmapped */

@@ -148,6 +148,21 @@ static void put_correlation(const struct tl_worker *worker, struct tl_buf *out)
 	close_object(out);
 }
 
+static void put_uprobes(const struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_learn_usage usage;
+
+	tl_learn_usage(worker->learn, &usage);
+	open_object(out, "uprobes");
+	text(out, "sets", worker->settings->uprobes);
+	number(out, "attached", usage.attached);
+	number(out, "failed", usage.failed);
+	if (usage.last_error)
+		text(out, "last_error", strerror(-usage.last_error));
+	number(out, "units_refused", usage.refused);
+	close_object(out);
+}
+
 /* A mean that forgets in half a minute. */
 static void measure_rate(struct tl_worker *worker)
 {
@@ -234,6 +249,7 @@ void tl_worker_status_write(struct tl_worker *worker, bool stopping)
 	put_log(worker, out);
 	put_forward(worker, out);
 	put_correlation(worker, out);
+	put_uprobes(worker, out);
 	put_streams(worker, out);
 	tl_buf_puts(out, "}\n");
 	snprintf(path, sizeof(path), "%s/status.json", worker->settings->state_dir);

@@ -19,7 +19,7 @@ int tl_ctl_decide(struct bpf_raw_tracepoint_args *ctx)
 	return 1;
 }
 
-/* args: tgid, start_ns to a clock tick, unit_kind, tls_off, g_m_off << 32 | m_curg_off, g_goid_off.
+/* args: tgid, start_ns to a clock tick, flags << 16 | unit_kind, tls_off, g_m_off << 32 | m_curg_off, g_goid_off.
  * Returns 1 when the process is there, 2 when the map is full. An entry made here has no exact
  * start yet. */
 SEC("raw_tp")
@@ -41,6 +41,19 @@ int tl_ctl_unit(struct bpf_raw_tracepoint_args *ctx)
 	p->g_m_off = ctx->args[4] >> 32;
 	p->m_curg_off = ctx->args[4];
 	p->g_goid_off = ctx->args[5];
+	p->flags = (p->flags & TL_PROCF_TLS_TOLD) | (__u16)(ctx->args[2] >> 16);
 	p->unit_kind = ctx->args[2];
 	return 1;
+}
+
+/* args: tgid. Its probes are gone with the agent that had attached them. */
+SEC("raw_tp")
+int tl_ctl_unprobed(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 tgid = ctx->args[0];
+	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
+
+	if (p)
+		p->flags = 0;
+	return 0;
 }

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define TL_ABI 2
+#define TL_ABI 3
 
 /* Why bytes or events did not arrive. One enum for both sides: the kernel counts in `tl_stats`, the
  * agent in its ledger, and every gap record, drop metric and status line names one of these
@@ -46,6 +46,7 @@ enum tl_event_type {
 	TL_EV_WIRE, /* bytes on a stream socket: struct tl_ev_wire, then the first bytes of them */
 	TL_EV_SOCK, /* a watched socket ended: struct tl_ev_wire without data */
 	TL_EV_PROC, /* a selected process forked, executed or ended: struct tl_ev_proc */
+	TL_EV_UNIT, /* a unit was born of another: struct tl_ev_unit (uprobes) */
 };
 
 /* tl_event.flags */
@@ -63,7 +64,15 @@ enum tl_unit_kind {
 	TL_UNIT_THREAD = 0, /* unit is 0: the thread is the unit */
 	TL_UNIT_GOROUTINE,  /* unit is the goid; 0 when it could not be read: then there is no unit
 			     */
+	TL_UNIT_CONTEXT, /* CPython with asyncio: unit is the running context (PyContext). With
+			    TL_UNIT_VERSIONED a number of its own, of which its address is no part;
+			    else its bare address, which another one may get after it. A thread
+			    without a context has kind THREAD */
+	TL_UNIT_VTHREAD, /* JVM: unit is the identifier of the virtual thread (never reused). A
+			    platform thread has kind THREAD */
+	TL_UNIT_KINDS
 };
+#define TL_UNIT_VERSIONED (1ULL << 63)
 
 #define TL_UNIT_NAMES                                                                              \
 	{                                                                                          \
@@ -114,6 +123,7 @@ enum tl_call {
 	TL_CALL_ACCEPT,
 	TL_CALL_CONNECT,
 	TL_CALL_CLOSE,
+	TL_CALL_TLS, /* no system call: plaintext that a TLS library gave or took (uprobes) */
 };
 
 /* What a file is, for ever different from any other: the inode's generation and, because pipes and
@@ -166,13 +176,26 @@ struct tl_ev_wire {
 	__u8 local_addr[16], remote_addr[16]; /* IPv4 in the first 4 bytes */
 };
 
-enum tl_proc_what { TL_PROC_FORK = 1, TL_PROC_EXEC, TL_PROC_EXIT, TL_PROC_SELECTED };
+enum tl_proc_what {
+	TL_PROC_FORK = 1,
+	TL_PROC_EXEC,
+	TL_PROC_EXIT,
+	TL_PROC_SELECTED,
+	TL_PROC_TLS, /* it speaks TLS on a socket: told once */
+};
 
 struct tl_ev_proc {
 	struct tl_event h;
 	__u32 what;   /* enum tl_proc_what */
 	__u32 parent; /* FORK: the parent's tgid (h.tgid is the child's) */
 	char comm[16];
+};
+
+/* h.unit was born on the thread h.tid, while that ran `parent`; both of kind h.unit_kind. What the
+ * number meant before is over. */
+struct tl_ev_unit {
+	struct tl_event h;
+	__u64 parent; /* 0: none, or not known */
 };
 
 /* --- maps (names as bpftool shows them) --- */
@@ -201,11 +224,26 @@ struct tl_stream {
 struct tl_proc {
 	__u64 start_ns;	  /* of the group leader; an event of another start is not this process */
 	__u32 lost_gen;	  /* atomic add */
-	__u32 unit_kind;  /* enum tl_unit_kind; GOROUTINE reads the goid by the offsets below */
-	__s32 tls_off;	  /* g at fsbase + tls_off */
-	__u32 g_m_off;	  /* g->m */
-	__u32 m_curg_off; /* m->curg */
+	__u16 unit_kind;  /* enum tl_unit_kind: how the offsets below are meant */
+	__u16 flags;	  /* TL_PROCF_* */
+	__s32 tls_off;	  /* GOROUTINE: g at fsbase + tls_off. CONTEXT: PyThreadState * there;
+			     VTHREAD: JavaThread * there */
+	__u32 g_m_off;	  /* g->m. CONTEXT: PyThreadState.context. VTHREAD: _cont_entry, not NULL
+			     while a virtual thread is mounted */
+	__u32 m_curg_off; /* m->curg. CONTEXT: PyThreadState.thread_id, which must be the thread's.
+			     VTHREAD: the 64-bit identifier of what runs; 0 not to be had */
 	__u32 g_goid_off; /* g->goid */
+};
+
+#define TL_PROCF_VERSIONED 1 /* CONTEXT: the end of each context is probed: numbers are given */
+#define TL_PROCF_TLS 2	     /* its TLS library is probed */
+#define TL_PROCF_TLS_TOLD 4  /* set by the kernel: TL_PROC_TLS was told */
+
+/* tl_contexts: hash, struct tl_context_key -> the context's number. Made at its birth, or when it
+ * is seen first; removed at its end (uprobes). */
+struct tl_context_key {
+	__u64 address;
+	__u32 tgid, pad;
 };
 
 /* tl_waits: hash, tid -> time (CLOCK_MONOTONIC) of the thread's last return from a wait. Kept for
@@ -221,6 +259,8 @@ enum tl_sock_state {
 	TL_SOCK_NEW = 0, /* nothing that looks like HTTP yet; `tries` counts calls looked at */
 	TL_SOCK_HTTP,	 /* events flow */
 	TL_SOCK_IGNORED, /* not HTTP: only this flag is read */
+	TL_SOCK_TLS,	 /* TLS: calls on it are not looked at; `tries` counts its plaintext's */
+	TL_SOCK_TLS_HTTP, /* TLS whose plaintext is HTTP: events flow from the TLS library */
 };
 
 struct tl_sock {
@@ -279,6 +319,8 @@ TL_ASSERT_SIZE(struct tl_ev_log, 88);
 TL_ASSERT_SIZE(struct tl_ev_file, 80);
 TL_ASSERT_SIZE(struct tl_ev_wire, 112);
 TL_ASSERT_SIZE(struct tl_ev_proc, 72);
+TL_ASSERT_SIZE(struct tl_ev_unit, 56);
+TL_ASSERT_SIZE(struct tl_context_key, 16);
 TL_ASSERT_SIZE(struct tl_stream, 56);
 TL_ASSERT_SIZE(struct tl_proc, 32);
 TL_ASSERT_SIZE(struct tl_sock, 16);

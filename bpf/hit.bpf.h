@@ -18,7 +18,7 @@ struct tl_hit {
 	__u64 task, id, now; /* task_struct, pid_tgid, monotonic time */
 	__u64 unit;
 	long ret;
-	__u32 call, cpu, fd;
+	__u32 call, cpu, fd, unit_kind;
 	__u32 drop; /* 1 + enum tl_cause: known beforehand to be lost */
 	struct tl_found found;
 };
@@ -45,7 +45,7 @@ static __always_inline void tl_head(const struct tl_hit *h, struct tl_event *e, 
 				    __u8 flags, __u32 len)
 {
 	e->type = type;
-	e->unit_kind = h->proc->unit_kind;
+	e->unit_kind = h->unit_kind;
 	e->flags = flags;
 	e->syscall_class = h->call;
 	e->len = len;
@@ -87,6 +87,20 @@ static __always_inline long tl_emit_ctl(struct tl_hit *h, struct tl_work *w, __u
 	return err;
 }
 
+/* Who runs in the process right now. */
+static __always_inline void tl_set_unit(struct tl_hit *h)
+{
+	h->unit_kind = h->proc->unit_kind;
+	h->unit = 0;
+	if (h->unit_kind == TL_UNIT_THREAD)
+		return;
+	h->unit = tl_unit(h->id >> 32);
+	if (h->unit == TL_UNIT_NONE) {
+		h->unit_kind = TL_UNIT_THREAD;
+		h->unit = 0;
+	}
+}
+
 /* Finds the process's entry, made at its first event; sets the unit. False when there is no room
  * for it. */
 static __always_inline bool tl_find_proc(struct tl_hit *h)
@@ -116,7 +130,7 @@ static __always_inline bool tl_find_proc(struct tl_hit *h)
 			return false;
 	}
 	h->proc = p;
-	h->unit = p->unit_kind == TL_UNIT_GOROUTINE ? tl_unit(tgid) : 0;
+	tl_set_unit(h);
 	return true;
 }
 

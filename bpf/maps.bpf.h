@@ -97,6 +97,55 @@ struct {
 #define TL_WIRE_HEAD sizeof(struct tl_ev_wire)
 #define TL_CTL_MAX (sizeof(struct tl_ev_file) + TL_PATH_MAX)
 
+/* Contexts of CPython: least recently used ones make room, and get a new number if they come back.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct tl_context_key);
+	__type(value, __u64);
+} tl_contexts __weak SEC(".maps");
+
+/* A read or write of a TLS library, under way. */
+struct tl_tls_call {
+	__u64 ssl, buf, len;
+	__u64 ret_len; /* user address of the size_t that gets the length; 0: it is returned */
+	__u64 sk, ino; /* the socket that was read or written meanwhile; 0 none yet */
+	__u16 family, in;
+	__u32 nested; /* in a handshake inside the call */
+};
+
+/* Who is inside: a goroutine may go on on another thread. */
+struct tl_tls_caller {
+	__u64 who; /* thread, or goid */
+	__u32 tgid, kind;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct tl_tls_caller);
+	__type(value, struct tl_tls_call);
+} tl_tls_calls __weak SEC(".maps");
+
+/* Which socket an SSL object uses, as seen last; removed at its end. */
+struct tl_tls_key {
+	__u64 ssl;
+	__u32 tgid, pad;
+};
+
+struct tl_tls_sock {
+	__u64 sk, ino;
+	__u64 family;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tl_tls_key);
+	__type(value, struct tl_tls_sock);
+} tl_tls_socks __weak SEC(".maps");
+
 /* One CPU's workbench. A program owns it from its first use to its end: programs of one attachment
  * never nest on a CPU (where they run preemptibly, the kernel skips the second). An event's struct
  * ends where `data` begins. The buffer is twice a chunk, so that "start below a chunk, at most a
@@ -171,6 +220,8 @@ int tl_file_event(__u32 cpu, __u64 file, __s32 fd, __u32 kind_and_flags);
 int tl_proc_event(__u32 cpu, __u32 what);
 int tl_unix_target(__u32 cpu, __u64 sk, __u64 name);
 __u64 tl_unit(__u32 tgid);
+#define TL_UNIT_NONE (~0ULL) /* of tl_unit: the thread is the unit */
+int tl_tls_note(__u64 sk, __u64 ino, __u32 family);
 bool tl_cgroup_selected(void);
 
 #endif

@@ -81,8 +81,10 @@ int BPF_PROG(tl_exec, struct task_struct *task)
 	__u32 tgid = task->tgid;
 	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
 
-	if (p)
+	if (p) {
 		p->unit_kind = TL_UNIT_THREAD;
+		p->flags = 0;
+	}
 	if (tl_is_selected(tgid))
 		tl_emit_proc(ctx, task->group_leader, TL_PROC_EXEC, 0);
 	return 0;

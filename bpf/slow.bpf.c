@@ -206,29 +206,6 @@ __noinline int tl_unix_target(__u32 cpu, __u64 sk, __u64 name)
 	       TL_IS(path, "syslog");
 }
 
-/* The goroutine that runs on the current thread; 0 when it cannot be read, or the runtime is one
- * whose layout is not known (g_goid_off 0: there is never an id at the start of a g). g is where
- * the thread-local slot points; on a system stack g is another, and m's current one counts. */
-__noinline __u64 tl_unit(__u32 tgid)
-{
-	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 base, g = 0, m = 0, current = 0, id = 0;
-
-	if (!p || !p->g_goid_off)
-		return 0;
-	base = BPF_CORE_READ(task, thread.fsbase);
-	if (!base || bpf_probe_read_user(&g, sizeof(g), (void *)(base + p->tls_off)) || !g)
-		return 0;
-	if (bpf_probe_read_user(&m, sizeof(m), (void *)(g + p->g_m_off)))
-		return 0;
-	if (m && bpf_probe_read_user(&current, sizeof(current), (void *)(m + p->m_curg_off)))
-		return 0;
-	if (bpf_probe_read_user(&id, sizeof(id), (void *)((current ?: g) + p->g_goid_off)))
-		return 0;
-	return id;
-}
-
 /* Whether the current task's cgroup was selected. A process that lives in version 1 hierarchies
  * only is in the root of the unified one (id 1): then the memory controller's directory is meant.
  */

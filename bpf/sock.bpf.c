@@ -47,7 +47,7 @@ int BPF_PROG(tl_sock_close, struct sock *sk, int old_state, int new_state)
 		return 0;
 	key.ino = *ino;
 	s = bpf_map_lookup_elem(&tl_socks, &key);
-	if (s && s->state == TL_SOCK_HTTP) {
+	if (s && (s->state == TL_SOCK_HTTP || s->state == TL_SOCK_TLS_HTTP)) {
 		tgid = s->tgid;
 		tl_emit_end(ctx, &key, tgid, bpf_map_lookup_elem(&tl_procs, &tgid), stats);
 	}

@@ -184,17 +184,47 @@ static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
 		__sync_fetch_and_add(&h->stats->wire_events, 1);
 }
 
+/* A TLS record's header: type, version 3.x. */
+static __always_inline bool tl_like_tls(__u64 v, __u32 n)
+{
+	__u8 type = v, major = v >> 8, minor = v >> 16;
+
+	return n >= 3 && type >= 0x14 && type <= 0x17 && major == 3 && minor <= 4;
+}
+
+/* Tells the agent, once, that the process speaks TLS: then its library is looked for. */
+static __always_inline void tl_tell_tls(struct tl_hit *h)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
+	__u32 n;
+
+	if (!w || (h->proc->flags & TL_PROCF_TLS_TOLD))
+		return;
+	n = tl_proc_event(h->cpu, TL_PROC_TLS);
+	if (n && !tl_emit_ctl(h, w, n))
+		h->proc->flags |= TL_PROCF_TLS_TOLD;
+}
+
 /* Looks at the first bytes on a socket not yet known to be HTTP. Returns whether it is now. */
-static __always_inline bool tl_wire_probe(struct tl_sock *s, const struct tl_segments *seg, __u64 n)
+static __always_inline bool tl_wire_probe(struct tl_hit *h, struct tl_sock *s,
+					  const struct tl_segments *seg, __u64 n)
 {
 	__u64 v = 0;
 
 	if (n > seg->len)
 		n = seg->len;
 	n = TL_BOUND(n, 8);
-	if (n && !bpf_probe_read_user(&v, n, (void *)seg->base) && tl_like_http(v, n)) {
-		s->state = TL_SOCK_HTTP;
-		return true;
+	if (n && !bpf_probe_read_user(&v, n, (void *)seg->base)) {
+		if (tl_like_http(v, n)) {
+			s->state = TL_SOCK_HTTP;
+			return true;
+		}
+		if (tl_like_tls(v, n)) {
+			s->tries = 0;
+			s->state = TL_SOCK_TLS;
+			tl_tell_tls(h);
+			return false;
+		}
 	}
 	if (++s->tries >= TL_SOCK_TRIES)
 		s->state = TL_SOCK_IGNORED;
@@ -223,13 +253,18 @@ static __always_inline bool tl_wire_call(struct tl_hit *h, __u64 sk, __u16 famil
 	if (h->drop)
 		return false;
 	s = tl_find_sock(h, &key);
+	if (s && (h->proc->flags & TL_PROCF_TLS))
+		tl_tls_note(tl_scalar(sk), key.ino, family);
 	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && !m.len))
 		return false;
+	/* Its plaintext comes from the TLS library. */
+	if (s->state == TL_SOCK_TLS || s->state == TL_SOCK_TLS_HTTP)
+		return s->state == TL_SOCK_TLS_HTTP;
 	if (m.len && !tl_segments(h, &seg)) {
 		tl_wire_lose(h, TL_LOST_FAULT);
 		return false;
 	}
-	if (s->state == TL_SOCK_NEW && !tl_wire_probe(s, &seg, h->ret))
+	if (s->state == TL_SOCK_NEW && !tl_wire_probe(h, s, &seg, h->ret))
 		return false;
 	s->tgid = h->id >> 32;
 	tl_wire_emit(h, &m, &seg);

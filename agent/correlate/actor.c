@@ -225,6 +225,9 @@ static void set_writer(struct tl_corr *corr, struct tl_request *request,
 	writer->touch_conn = request->connection;
 	writer->touch_ns = event->time_ns;
 	tl_hold_dirty(corr, writer);
+	/* Its children may wait for it. */
+	if (key->kind != TL_UNIT_THREAD && !tl_unit_is_own((uint8_t)key->kind))
+		tl_hold_all_dirty(corr);
 }
 
 static void judge_reader(struct tl_corr *corr, struct tl_request *request,

@@ -246,3 +246,20 @@ struct tl_request *tl_bracket_find(struct tl_corr *corr, const struct tl_cproc *
 		*ret_wait = true;
 	return NULL;
 }
+
+struct tl_request *tl_bracket_at(const struct tl_cproc *proc, const struct tl_actor *actor,
+				 uint64_t time_ns, bool *ret_wait)
+{
+	const struct tl_line moment = {.time_ns = time_ns, .end_ns = time_ns};
+	struct tl_request *amid = NULL, *request = NULL;
+
+	if (actor)
+		request = answered_after(actor, &moment, &amid);
+	if (amid)
+		request = amid;
+	*ret_wait = !request && has_open(proc, time_ns);
+	if (!request || request->pipelined || request->reader == request->writer ||
+	    request->header_ns > time_ns || (!amid && is_cut(request, time_ns)))
+		return NULL;
+	return amid && !request->one_writer ? NULL : request;
+}

@@ -29,6 +29,11 @@ struct tl_request *tl_bracket_find(struct tl_corr *corr, const struct tl_cproc *
 				   const struct tl_actor *actor, const struct tl_line *line,
 				   bool *ret_wait, enum tl_why *ret_why);
 
+/* The request that the actor was at at a moment of its life, other than a line: NULL none known;
+ * `*ret_wait` when the response may still come. No form has a say. */
+struct tl_request *tl_bracket_at(const struct tl_cproc *proc, const struct tl_actor *actor,
+				 uint64_t time_ns, bool *ret_wait);
+
 /* Forms whose writer never answered are ambient. */
 void tl_bracket_expire(struct tl_corr *corr, struct tl_actor *actor);
 

@@ -165,6 +165,8 @@ struct tl_conn {
 	struct tl_conn *newer, *older; /* all connections by last use */
 };
 
+struct tl_lineage;
+
 struct tl_corr {
 	struct tl_corr_options options;
 	char instance[17];
@@ -172,6 +174,7 @@ struct tl_corr {
 	struct tl_map *gates;  /* struct tl_gate_key -> struct tl_gate * */
 	struct tl_map *actors; /* struct tl_actor_key -> struct tl_actor * */
 	struct tl_map *conns;  /* struct tl_sock_key -> struct tl_conn * */
+	struct tl_lineage *lineage;
 	struct tl_map *index;  /* u64 -> struct tl_token *: ids of server requests, by word */
 	struct tl_conn *newest, *oldest;
 	struct tl_request *recent, *recent_tail; /* ended server requests, oldest first */

@@ -12,6 +12,7 @@
 #include "agent/correlate/form.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
+#include "agent/correlate/lineage.h"
 #include "agent/correlate/proc.h"
 #include "agent/correlate/request.h"
 #include "agent/correlate/tail.h"
@@ -45,7 +46,9 @@ static bool make_tables(struct tl_corr *corr)
 	corr->conns = tl_map_new(sizeof(struct tl_sock_key), sizeof(void *), options->max_conns);
 	corr->index = tl_map_new(sizeof(uint64_t), sizeof(void *),
 				 (size_t)options->max_requests * TL_TOKENS_MAX);
-	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index;
+	corr->lineage = tl_lineage_new(options->max_requests);
+	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index &&
+	       corr->lineage;
 }
 
 int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
@@ -109,6 +112,7 @@ void tl_corr_free(struct tl_corr *corr)
 	tl_map_free(corr->actors);
 	tl_map_free(corr->conns);
 	tl_map_free(corr->index);
+	tl_lineage_free(corr->lineage);
 	free(corr);
 }
 
@@ -205,6 +209,32 @@ void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t
 			tl_gate_join(corr, proc, service);
 		break;
 	}
+	tl_hold_review(corr);
+}
+
+void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event)
+{
+	const struct tl_event *h = &event->h;
+	struct tl_cproc *proc;
+	struct tl_actor_key child;
+	struct tl_birth birth;
+
+	if (corr->options.off || h->unit_kind == TL_UNIT_THREAD || !h->unit)
+		return;
+	advance(corr, h->time_ns);
+	proc = tl_cproc_get(corr, h->tgid, h->start_ns);
+	if (!proc)
+		return;
+	tl_cproc_gen(corr, proc, h->lost_gen);
+	tl_gate_units(corr, proc->gate, h->unit_kind);
+	child = tl_actor_key_of(proc, h->unit_kind, h->unit, h->tid);
+	birth.parent = tl_actor_key_of(proc, h->unit_kind, event->parent, h->tid);
+	birth.born_ns = h->time_ns;
+	/* Most are born of nobody's work: a server's own. */
+	if (event->parent && (!tl_unit_is_own(h->unit_kind) ||
+			      tl_actor_find(corr, &birth.parent) ||
+			      tl_lineage_find(corr->lineage, &birth.parent)))
+		tl_lineage_add(corr->lineage, &child, &birth);
 	tl_hold_review(corr);
 }
 

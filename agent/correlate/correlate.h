@@ -131,6 +131,9 @@ void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const ch
  * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
 
+/* A unit was born of another (TL_EV_UNIT). */
+void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event);
+
 /* Names the service of a process whose gate evidence is pooled with others of the same hash. */
 void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uint64_t service);
 

@@ -14,6 +14,7 @@
 #include "agent/correlate/echo.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/inline.h"
+#include "agent/correlate/lineage.h"
 #include "agent/correlate/request.h"
 #include "agent/correlate/tail.h"
 
@@ -164,6 +165,72 @@ static struct finding by_echo(struct tl_corr *corr, const struct tl_cproc *proc,
 	return (struct finding){.how = TL_HOW_ECHO, .request = request};
 }
 
+/* What the ancestor was at when the next of the line was born. */
+static struct finding at_birth(struct tl_corr *corr, const struct tl_cproc *proc,
+			       const struct tl_birth *birth)
+{
+	struct tl_actor *actor = tl_actor_find(corr, &birth->parent);
+	bool own = tl_unit_is_own((uint8_t)birth->parent.kind);
+	struct finding finding = {.how = own ? TL_HOW_UNIT : TL_HOW_UNIT_BRACKET};
+	uint64_t next_ns;
+
+	if (!own) {
+		finding.request = tl_bracket_at(proc, actor, birth->born_ns, &finding.wait);
+		return finding;
+	}
+	finding.request = actor ? tl_actor_at(actor, birth->born_ns, &next_ns) : NULL;
+	if (!finding.request)
+		return finding;
+	finding.silences = true;
+	if (birth->born_ns > over_ns(finding.request))
+		finding.why = TL_WHY_AFTER_RESPONSE;
+	else if (finding.request->ambiguous)
+		finding.why = TL_WHY_AMBIGUOUS;
+	return finding;
+}
+
+/* Whether the request that was found by descent can be the line's. */
+static struct finding check_descent(struct finding finding, const struct tl_line *line)
+{
+	const struct tl_request *request = finding.request;
+	uint64_t over = request->state == TL_REQ_DONE ? request->end_ns : UINT64_MAX;
+
+	if (finding.why == TL_WHY_NOTHING && request->lost_gen != line->lost_gen)
+		finding.why = TL_WHY_LOST;
+	if (finding.why == TL_WHY_NOTHING && request->why)
+		finding.why = (enum tl_why)request->why;
+	if (finding.why == TL_WHY_NOTHING && over != UINT64_MAX &&
+	    line->end_ns > over + TL_LINEAGE_NS)
+		finding.why = TL_WHY_AFTER_RESPONSE;
+	if (finding.why != TL_WHY_NOTHING)
+		finding.request = NULL;
+	return finding;
+}
+
+/* The line's unit was born of one that was at a request, or of one born so. The nearest ancestor
+ * that was at one counts. */
+static struct finding by_descent(struct tl_corr *corr, const struct tl_cproc *proc,
+				 const struct tl_actor_key *key, const struct tl_line *line)
+{
+	const struct tl_birth *birth = tl_lineage_find(corr->lineage, key);
+	bool own = tl_unit_is_own((uint8_t)key->kind), wait = false;
+	enum tl_how rule = own ? TL_HOW_UNIT : TL_HOW_UNIT_BRACKET;
+
+	if (!birth || !tl_gate_open(corr, proc->gate, rule) || line->time_ns < birth->born_ns)
+		return no(TL_WHY_FOREIGN);
+	for (int i = 0; birth && i < TL_LINEAGE_DEPTH; i++) {
+		struct finding finding = at_birth(corr, proc, birth);
+
+		if (finding.request)
+			return check_descent(finding, line);
+		wait |= finding.wait;
+		birth = tl_lineage_find(corr->lineage, &birth->parent);
+	}
+	if (wait)
+		return (struct finding){.how = rule, .wait = true};
+	return no(TL_WHY_FOREIGN);
+}
+
 static struct finding by_tail(struct tl_corr *corr, const struct tl_actor *actor,
 			      const struct tl_line *line)
 {
@@ -194,6 +261,13 @@ static struct finding by_place(struct tl_corr *corr, struct tl_cproc *proc,
 		ask_writer(&first, line);
 	if (is_found(&first))
 		return first;
+	/* Who has read or answered requests of its own is nobody's child any more. */
+	if (writer->unit_kind != TL_UNIT_THREAD &&
+	    (!actor || (!actor->n_windows && !actor->n_answered))) {
+		next = by_descent(corr, proc, &key, line);
+		if (is_found(&next))
+			return next;
+	}
 	next = by_bracket(corr, proc, actor, line);
 	if (is_found(&next))
 		return next;

@@ -117,7 +117,7 @@ void tl_gate_units(struct tl_corr *corr, struct tl_gate *gate, uint8_t kind)
 
 bool tl_unit_is_own(uint8_t unit_kind)
 {
-	return unit_kind == TL_UNIT_GOROUTINE;
+	return unit_kind == TL_UNIT_GOROUTINE || unit_kind == TL_UNIT_VTHREAD;
 }
 
 enum tl_how tl_rule_of(uint8_t unit_kind)

@@ -120,3 +120,30 @@ const Elf64_Phdr *tl_elf_segment(const struct tl_elf *elf, uint32_t type)
 			return &elf->segments[i];
 	return NULL;
 }
+
+bool tl_elf_is_code(const struct tl_elf *elf, uint64_t address)
+{
+	for (unsigned i = 0; i < elf->n_segments; i++) {
+		const Elf64_Phdr *segment = &elf->segments[i];
+
+		if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X) &&
+		    address >= segment->p_vaddr && address - segment->p_vaddr < segment->p_filesz)
+			return true;
+	}
+	return false;
+}
+
+bool tl_elf_tls_relative(const struct tl_elf *elf, uint64_t at, int32_t *ret)
+{
+	const Elf64_Phdr *segment = tl_elf_segment(elf, PT_TLS);
+	uint64_t align, size;
+
+	if (!segment || segment->p_memsz > (1u << 30) || at > segment->p_memsz)
+		return false;
+	align = segment->p_align ? segment->p_align : 1;
+	if ((align & (align - 1)) || align > (1u << 20))
+		return false;
+	size = (segment->p_memsz + align - 1) & ~(align - 1);
+	*ret = (int32_t)((int64_t)at - (int64_t)size);
+	return true;
+}

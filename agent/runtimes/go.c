@@ -144,7 +144,7 @@ static int refuse(struct tl_runtime_unit *ret, struct tl_error *error, const cha
 	return 1;
 }
 
-static int detect(int exe_fd, struct tl_runtime_unit *ret, struct tl_error *error)
+static int detect(int exe_fd, unsigned sets, struct tl_runtime_unit *ret, struct tl_error *error)
 {
 	_cleanup_(freep) struct tl_elf *elf = malloc(sizeof(*elf));
 	struct tl_go_offsets offsets;
@@ -181,6 +181,8 @@ static int detect(int exe_fd, struct tl_runtime_unit *ret, struct tl_error *erro
 		.g_goid_off = offsets.g_goid,
 	};
 	snprintf(ret->source, sizeof(ret->source), "%s", source);
+	if (sets & TL_PROBES_GO)
+		(void)tl_go_born(elf, ret);
 	return 1;
 }
 

@@ -22,4 +22,12 @@ bool tl_go_dwarf(int exe_fd, struct tl_go_offsets *ret);
  * does not tell for certain. */
 bool tl_go_tls(const struct tl_elf *elf, int32_t *ret_offset, const char **ret_why);
 
+/* Adds the probes that tell of new goroutines. False, adding nothing that is wrong, when the
+ * binary does not tell for certain where: then children have no parents. */
+bool tl_go_born(const struct tl_elf *elf, struct tl_runtime_unit *unit);
+
+/* Adds the probes of crypto/tls. False, adding nothing, when it is not there or does not tell for
+ * certain. */
+bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit);
+
 #endif

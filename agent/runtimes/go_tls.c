@@ -67,23 +67,6 @@ static bool slot_relocation(const struct tl_elf *elf, uint64_t slot, int64_t *re
 	return false;
 }
 
-/* A variable at `at` of the executable's TLS block, relative to the thread pointer, which stands at
- * the block's aligned end. */
-static bool tls_relative(const struct tl_elf *elf, uint64_t at, int32_t *ret)
-{
-	const Elf64_Phdr *segment = tl_elf_segment(elf, PT_TLS);
-	uint64_t align, size;
-
-	if (!segment || segment->p_memsz > (1u << 30) || at > segment->p_memsz)
-		return false;
-	align = segment->p_align ? segment->p_align : 1;
-	if ((align & (align - 1)) || align > (1u << 20))
-		return false;
-	size = (segment->p_memsz + align - 1) & ~(align - 1);
-	*ret = (int32_t)((int64_t)at - (int64_t)size);
-	return true;
-}
-
 static void vote_slot(const struct tl_elf *elf, uint64_t slot, struct votes *votes)
 {
 	uint64_t file_at;
@@ -91,7 +74,7 @@ static void vote_slot(const struct tl_elf *elf, uint64_t slot, struct votes *vot
 	int32_t offset;
 
 	if (slot_relocation(elf, slot, &value)) {
-		if (value >= 0 && tls_relative(elf, (uint64_t)value, &offset))
+		if (value >= 0 && tl_elf_tls_relative(elf, (uint64_t)value, &offset))
 			vote(votes, offset);
 		return;
 	}
@@ -157,7 +140,7 @@ static bool symbol_offset(const struct tl_elf *elf, int32_t *ret)
 			if (tl_elf_read(elf, names->sh_offset + batch[k].st_name, name,
 					sizeof(name)) &&
 			    memcmp(name, wanted, sizeof(wanted)) == 0)
-				return tls_relative(elf, batch[k].st_value, ret);
+				return tl_elf_tls_relative(elf, batch[k].st_value, ret);
 		}
 	}
 	return false;

@@ -7,8 +7,9 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
-#include "agent/capture.h"
+#include "agent/inspector.h"
 
 #define FAKE_CGROUPS 64
 #define FAKE_STREAMS 5000
@@ -25,6 +26,8 @@ struct fake_capture {
 	struct tl_sock_key ignored;
 	uint32_t unit_tgid;
 	struct tl_proc unit;
+	unsigned probes;	  /* attached ever */
+	struct tl_probe_at probe; /* the newest; pad: of which process */
 	struct tl_control control;
 	int control_fd;
 };
@@ -97,6 +100,30 @@ int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t star
 	fake_of(capture)->unit_tgid = tgid;
 	fake_of(capture)->unit = *unit;
 	return 0;
+}
+
+int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,
+		     enum tl_probe_kind kind, struct tl_uprobe **ret_probe)
+{
+	struct fake_capture *fake = fake_of(capture);
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	fake->probes++;
+	fake->probe = (struct tl_probe_at){st.st_ino, offset, kind, tgid};
+	*ret_probe = NULL;
+	return 0;
+}
+
+void tl_uprobe_free(struct tl_uprobe *probe)
+{
+	(void)probe;
+}
+
+void tl_capture_unprobed(struct tl_capture *capture)
+{
+	(void)capture;
 }
 
 int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,

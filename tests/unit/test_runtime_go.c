@@ -78,7 +78,7 @@ static int detect(const char *name, struct tl_runtime_unit *ret, struct tl_error
 		snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_RDONLY);
 	assert_true(fd >= 0);
-	return tl_runtime_detect(fd, ret, error) != NULL;
+	return tl_runtime_detect(fd, TL_PROBES_GO, ret, error) != NULL;
 }
 
 /* Builds of one toolchain agree: those with DWARF and symbols are the truth for the stripped ones.

@@ -14,7 +14,7 @@ struct tl_run_settings {
 	bool all, follow_fork, tty, passthrough, correlate, quiet;
 	int output; /* enum tl_run_output */
 	uint64_t for_ns;
-	const char *store, *state_dir, *web, *web_token_file, *backend, *ring, *ring_size,
+	const char *store, *state_dir, *web, *web_token_file, *backend, *ring, *ring_size, *uprobes,
 		*multiline, *service_name, *parser, *otlp;
 	uint64_t drain_ns;
 	int64_t gate_confirms;

@@ -110,6 +110,7 @@ static void agent_args(const struct tl_run *run, int ready_fd, struct args *args
 	add_flag(args, "--multiline", settings->multiline);
 	add_flag(args, "--backend", settings->backend);
 	add_flag(args, "--ring", settings->ring);
+	add_flag(args, "--uprobes", settings->uprobes);
 	add_flag(args, "--ring-size", settings->ring_size);
 	add_flag(args, "--service-name", settings->service_name);
 	add_flag(args, "--levels", settings->levels);

@@ -64,10 +64,10 @@ static size_t event_size(const struct tl_event *e)
 	static const size_t head[] = {
 		[TL_EV_LOG] = sizeof(struct tl_ev_log),	  [TL_EV_FILE] = sizeof(struct tl_ev_file),
 		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
-		[TL_EV_PROC] = sizeof(struct tl_ev_proc),
+		[TL_EV_PROC] = sizeof(struct tl_ev_proc), [TL_EV_UNIT] = sizeof(struct tl_ev_unit),
 	};
 
-	assert_in_range(e->type, TL_EV_LOG, TL_EV_PROC);
+	assert_in_range(e->type, TL_EV_LOG, TL_EV_UNIT);
 	return head[e->type] + e->len;
 }
 

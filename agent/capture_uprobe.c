@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Uprobes: one perf event and one link an attachment, for one process, so that other processes of
+ * the same library run without a trap. Nothing is pinned: the kernel takes a dead agent's traps
+ * out, and what it told the programs is taken back when the maps are taken over. */
+#include "agent/capture_internal.h"
+#include "bpf/tapline.skel.h"
+
+struct tl_uprobe {
+	struct bpf_link *link;
+};
+
+static struct bpf_program *program_of(const struct tl_capture *capture, enum tl_probe_kind kind)
+{
+	const struct tapline_bpf *skel = capture->skel;
+	struct bpf_program *const programs[TL_PROBE_KINDS] = {
+		[TL_PROBE_GO_BORN] = skel->progs.tl_go_born,
+		[TL_PROBE_PY_BORN] = skel->progs.tl_py_born,
+		[TL_PROBE_PY_END] = skel->progs.tl_py_end,
+		[TL_PROBE_TLS_READ] = skel->progs.tl_tls_read,
+		[TL_PROBE_TLS_WRITE] = skel->progs.tl_tls_write,
+		[TL_PROBE_TLS_READ_EX] = skel->progs.tl_tls_read_ex,
+		[TL_PROBE_TLS_WRITE_EX] = skel->progs.tl_tls_write_ex,
+		[TL_PROBE_TLS_HANDSHAKE] = skel->progs.tl_tls_handshake,
+		[TL_PROBE_TLS_END] = skel->progs.tl_tls_end,
+		[TL_PROBE_TLS_LEAVE] = skel->progs.tl_tls_leave,
+		[TL_PROBE_GO_TLS_READ] = skel->progs.tl_tls_go_read,
+		[TL_PROBE_GO_TLS_WRITE] = skel->progs.tl_tls_go_write,
+		[TL_PROBE_GO_TLS_HANDSHAKE] = skel->progs.tl_tls_go_handshake,
+		[TL_PROBE_GO_TLS_LEAVE] = skel->progs.tl_tls_go_leave,
+	};
+
+	return programs[kind];
+}
+
+/* Of C functions only: a return probe moves the return address, which Go's runtime checks. */
+static bool at_return(enum tl_probe_kind kind)
+{
+	return kind == TL_PROBE_PY_BORN || kind == TL_PROBE_TLS_LEAVE;
+}
+
+void tl_uprobe_choose(struct tl_capture *capture)
+{
+	/* A record of several kilobytes needs a place to be made in, and a perf array has none. */
+	bool room = capture->ring != TL_RING_PERF;
+
+	bpf_program__set_autoload(capture->skel->progs.tl_tls_leave, room);
+	bpf_program__set_autoload(capture->skel->progs.tl_tls_go_leave, room);
+}
+
+int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,
+		     enum tl_probe_kind kind, struct tl_uprobe **ret_probe)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return(kind));
+	struct bpf_program *program = program_of(capture, kind);
+	_cleanup_(freep) struct tl_uprobe *probe = NULL;
+
+	if (bpf_program__fd(program) < 0 ||
+	    (kind >= TL_PROBE_TLS_READ && capture->ring == TL_RING_PERF))
+		return -ENOTSUP;
+	probe = calloc(1, sizeof(*probe));
+	if (!probe)
+		return -ENOMEM;
+	probe->link = bpf_program__attach_uprobe_opts(program, (pid_t)tgid, path, offset, &opts);
+	if (!probe->link)
+		return -errno;
+	*ret_probe = TAKE_PTR(probe);
+	return 0;
+}
+
+void tl_uprobe_free(struct tl_uprobe *probe)
+{
+	if (!probe)
+		return;
+	bpf_link__destroy(probe->link);
+	free(probe);
+}
+
+static void forget_contexts(struct tl_capture *capture)
+{
+	int fd = bpf_map__fd(capture->skel->maps.tl_contexts);
+	struct tl_context_key key;
+
+	while (bpf_map_get_next_key(fd, NULL, &key) == 0)
+		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
+			return;
+}
+
+void tl_capture_unprobed(struct tl_capture *capture)
+{
+	int fd = bpf_map__fd(capture->skel->maps.tl_procs);
+	uint32_t key, next;
+
+	for (bool more = bpf_map_get_next_key(fd, NULL, &next) == 0; more;
+	     more = bpf_map_get_next_key(fd, &key, &next) == 0) {
+		const uint64_t args[] = {next};
+
+		key = next;
+		(void)tl_capture_run(capture->skel->progs.tl_ctl_unprobed, args, ARRAY_SIZE(args));
+	}
+	/* Their ends went unseen. */
+	forget_contexts(capture);
+}

@@ -1,0 +1,70 @@
+# One function a runtime; sourced by tests/integration/runtimes.sh.
+build_go() {
+	env -u GOROOT GO111MODULE=off GOTOOLCHAIN=local GOCACHE="$cache/go-build" CGO_ENABLED=0 go build "${@:3}" -o "$2" "$1"
+}
+
+part_go() {
+	build_go "$apps/children/main.go" "$work/children" -ldflags='-s -w'
+	tapped go 21700 "" "$work/children" -listen 127.0.0.1:21700
+	/usr/bin/python3 "$load" check "$work/go.json" "$work/go.ids" direct=0.99 child=0.99 grandchild=0.99 late=0.95 background=none pool=none
+}
+
+part_aiohttp() {
+	tapped aiohttp 21701 "" /usr/bin/python3 "$apps/aio.py" aiohttp 21701
+	/usr/bin/python3 "$load" check "$work/aiohttp.json" "$work/aiohttp.ids" direct=0.8 child=0.8 background=none
+}
+
+part_uvicorn() {
+	tapped uvicorn 21702 "" /usr/bin/python3 "$apps/aio.py" uvicorn 21702
+	/usr/bin/python3 "$load" check "$work/uvicorn.json" "$work/uvicorn.ids" direct=0.8 child=0.8 background=none
+}
+
+certificate() {
+	[ -s "$work/tls.crt" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+		-subj /CN=localhost -keyout "$work/tls.key" -out "$work/tls.crt" 2> /dev/null
+}
+
+part_tls() {
+	certificate
+	tapped tls 21703 tls /usr/bin/python3 "$apps/tls.py" 21703 "$work/tls.crt" "$work/tls.key"
+	/usr/bin/python3 "$load" check "$work/tls.json" "$work/tls.ids" direct=0.8 background=none
+}
+
+# A JDK with virtual threads whose identifiers can be read (24 and newer), or nothing.
+new_jdk() {
+	local java
+	for java in "${JAVA_HOME:-/none}/bin/java" /usr/lib/jvm/*/bin/java; do
+		[ -x "$java" ] || continue
+		[ "$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 24 ] && { printf '%s' "${java%/bin/java}"; return; }
+	done
+}
+
+part_virtual() {
+	local jdk
+	jdk=$(new_jdk)
+	[ -n "$jdk" ] || { say "virtual threads: not tested, there is no JDK 24 or newer"; return; }
+	"$jdk/bin/javac" -d "$work" "$apps/Virtual.java"
+	tapped virtual 21704 "" "$jdk/bin/java" -Xmx128m -XX:+UseSerialGC -cp "$work" Virtual 21704
+	/usr/bin/python3 "$load" check "$work/virtual.json" "$work/virtual.ids" direct=0.95 background=none
+}
+
+# Every CPython of the machine that is known: the system's, and those of pyenv.
+part_pythons() {
+	local python version port=21710
+	for python in /usr/bin/python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3; do
+		[ -x "$python" ] || continue
+		version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+		case $version in 3.[67]) continue ;; esac
+		say "-- $python ($version)"
+		port=$((port + 1))
+		tapped "python$port" $port "" "$python" "$apps/aio.py" plain $port
+		/usr/bin/python3 "$load" check "$work/python$port.json" "$work/python$port.ids" direct=0.7 child=0.7 background=none
+	done
+}
+
+part_gotls() {
+	certificate
+	build_go "$apps/children/main.go" "$work/children"
+	tapped gotls 21705 tls "$work/children" -listen 127.0.0.1:21705 -cert "$work/tls.crt" -key "$work/tls.key"
+	/usr/bin/python3 "$load" check "$work/gotls.json" "$work/gotls.ids" direct=0.95 child=0.95 background=none pool=none
+}
