@@ -358,6 +358,7 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 		.off = !settings->correlate,
 		.levels = settings->inline_tokens ? 0 : TL_LEVELS_ALL & ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE),
 		.instance = worker->instance,
+		.wall_offset = &worker->wall_offset,
 		.released = tl_worker_line_released,
 		.exchange = tl_worker_exchange,
 		.ignore = ignore_sock,

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define TL_ABI 3
+#define TL_ABI 4
 
 /* Why bytes or events did not arrive. One enum for both sides: the kernel counts in `tl_stats`, the
  * agent in its ledger, and every gap record, drop metric and status line names one of these

@@ -9,9 +9,11 @@
 #include "agent/correlate/conn.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
+#include "agent/correlate/hop.h"
 #include "agent/correlate/id_formats.h"
 #include "agent/correlate/pack.h"
 #include "agent/correlate/proc.h"
+#include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
 
 #define PATH_MAX_KEPT 2048
@@ -73,6 +75,8 @@ static void on_request_begin(void *arg)
 	struct tl_conn *conn = arg;
 
 	conn->first_ns = event_of(conn)->time_ns;
+	conn->began_by = writer_of(conn);
+	tl_placing_begin(&conn->placing, conn->corr->event, conn->request.fed - conn->request_at);
 	conn->mixed = !conn->clean;
 	conn->clean = false;
 	if (conn->mixed)
@@ -153,6 +157,8 @@ static enum tl_http1_body on_request_head(void *arg)
 		mark_pipelined(conn);
 	if (request->server)
 		bind_reader(conn, request);
+	if (conn->queue)
+		tl_hop_begin(corr, request);
 	/* No room for its owner: everything of the process was ended, this request too. */
 	return conn->queue ? TL_HTTP1_AS_SAID : TL_HTTP1_STOP;
 }
@@ -243,8 +249,10 @@ static enum tl_http1_body on_response_head(void *arg)
 	request->status = status;
 	request->response_ns = conn->response_first_ns;
 	request->settled_ns = event_of(conn)->time_ns;
-	if (request->server)
+	if (request->server) {
 		judge_writer(conn, request);
+		tl_relay_answer(conn->corr, request);
+	}
 	if (request->head)
 		return TL_HTTP1_NO_BODY;
 	return request->connect && status < 300 ? TL_HTTP1_SWITCH : TL_HTTP1_AS_SAID;
@@ -295,6 +303,8 @@ static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 	}
 	conn->desync = false;
 	tl_conn_drop_message(conn);
+	tl_placing_restart(&conn->placing);
+	tl_placing_call(&conn->placing, conn->corr->event);
 	return true;
 }
 
@@ -355,6 +365,8 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 		return;
 	if (event->call_len) {
 		touch(conn);
+		tl_placing_call(&conn->placing, event);
+		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;
 		conn->clean = conn->request.state == TL_HTTP1_IDLE;

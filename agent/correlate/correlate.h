@@ -14,6 +14,7 @@
 #define TL_CORRELATE_CORRELATE_H
 
 #include "agent/correlate/ids.h"
+#include "agent/correlate/place.h"
 #include "agent/line.h"
 #include "userspace/base/cleanup.h"
 #include "userspace/base/err.h"
@@ -87,8 +88,10 @@ struct tl_exchange {
 	bool complete;				/* the response's end was seen */
 	const struct tl_ids *ids;
 	const struct tl_ev_wire *socket; /* addresses; valid during the call */
-	uint64_t connection, number;	 /* connection's hash and the request's number on it: the
-					    record's key and uid */
+	struct tl_place hop;	/* its id as an exchange, the same at both ends of the connection */
+	struct tl_place parent; /* hop of the request in whose service it was made; 0, 0 unknown */
+	uint64_t connection, number; /* connection's hash and the request's number on it: the
+					record's key and uid */
 };
 
 struct tl_corr_options {
@@ -100,6 +103,7 @@ struct tl_corr_options {
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
 	bool off;				     /* every line is none, why off */
 	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
+	const int64_t *wall_offset; /* monotonic + this = wall time, in ns; borrowed; NULL: 0 */
 	/* A held line's fate. `line->stage` was HELD. */
 	void (*released)(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
 	void (*exchange)(void *arg, const struct tl_exchange *exchange);
@@ -142,6 +146,7 @@ struct tl_corr_usage {
 	uint64_t conns, requests, held, held_bytes; /* now */
 	uint64_t exchanges, confirms, contradicts;  /* ever */
 	uint64_t how[TL_HOWS], why[TL_WHYS];	    /* lines, ever */
+	uint64_t generated;			    /* requests given an id of ours, ever */
 	uint64_t full;				    /* times a table was full */
 };
 void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret);

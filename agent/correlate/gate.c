@@ -59,6 +59,8 @@ static void pool(struct tl_gate *to, const struct tl_gate *from)
 	if (from->unit_kind != TL_UNIT_THREAD)
 		to->unit_kind = from->unit_kind;
 	to->direct |= from->direct;
+	to->relay_confirms += from->relay_confirms;
+	to->relay_contradicts += from->relay_contradicts;
 }
 
 void tl_gate_join(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)

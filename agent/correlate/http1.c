@@ -330,11 +330,13 @@ void tl_http1_feed(struct tl_http1 *parser, const char *data, size_t len)
 
 		data += taken;
 		len -= taken;
+		parser->fed += taken;
 	}
 }
 
 void tl_http1_skip(struct tl_http1 *parser, uint64_t len)
 {
+	parser->fed += len;
 	while (len) {
 		switch ((enum tl_http1_state)parser->state) {
 		case TL_HTTP1_BODY:

@@ -64,6 +64,7 @@ struct tl_http1 {
 	uint64_t left;		     /* by state */
 	uint64_t length;	     /* Content-Length */
 	uint64_t body_bytes;	     /* of the message so far */
+	uint64_t fed;		     /* bytes fed or skipped before those being looked at, ever */
 	int status;
 	uint8_t state; /* enum tl_http1_state */
 	bool response;
