@@ -5,7 +5,7 @@ SAN ?=
 CC ?= gcc
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
-CONFIG_PKGS := libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8
+CONFIG_PKGS := libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8 libnghttp2
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(V),0)

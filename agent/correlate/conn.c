@@ -2,6 +2,7 @@
 /* The table of connections: birth, last use, desync, end. Reading is in conn_read.c. */
 #include "agent/correlate/conn.h"
 
+#include "agent/correlate/conn_h2.h"
 #include "agent/correlate/conn_read.h"
 #include "agent/correlate/proc.h"
 #include "agent/correlate/request.h"
@@ -11,6 +12,15 @@ struct tl_conn *tl_conn_find(const struct tl_corr *corr, const struct tl_sock_ke
 	struct tl_conn **slot = tl_map_get(corr->conns, key);
 
 	return slot ? *slot : NULL;
+}
+
+struct tl_request *tl_conn_stream(const struct tl_conn *conn, uint32_t stream)
+{
+	struct tl_request *request = conn->queue;
+
+	while (request && request->stream != stream)
+		request = request->next;
+	return request;
 }
 
 static void unlink_age(struct tl_corr *corr, struct tl_conn *conn)
@@ -77,6 +87,7 @@ void tl_conn_use(struct tl_corr *corr, struct tl_conn *conn, struct tl_cproc *pr
 static void free_conn(struct tl_corr *corr, struct tl_conn *conn)
 {
 	tl_conn_drop_message(conn);
+	tl_conn_h2_free(conn);
 	unlink_age(corr, conn);
 	unlink_proc(corr, conn);
 	tl_map_del(corr->conns, &conn->key);
@@ -141,11 +152,16 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 {
 	const struct tl_ev_wire *event = corr->event;
 	struct tl_sock_key key = {event->sock, event->sock_ino};
-	bool desync;
+	bool desync, received = event->h.flags & TL_EVF_RECV;
+	int h2 = tl_conn_h2_looks((struct tl_span){data, event->h.len});
 	enum tl_conn_role role = guess_role(event, data, &desync);
 	struct tl_conn *conn, **slot;
 
 	*ret_full = false;
+	if (role == TL_ROLE_UNKNOWN && h2) {
+		role = ((h2 == 3) != received) ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
+		desync = false;
+	}
 	if (role == TL_ROLE_UNKNOWN)
 		return NULL;
 	*ret_full = true;
@@ -168,6 +184,8 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 	conn->role = (uint8_t)role;
 	conn->desync = conn->quiet = desync;
 	tl_conn_init_parsers(conn);
+	if (h2 && !tl_conn_h2_begin(conn, h2 == 1))
+		h2 = 0;
 	link_proc(conn, corr->event_proc);
 	link_age(corr, conn);
 	return conn;
@@ -185,7 +203,7 @@ static void end_requests(struct tl_conn *conn, enum tl_why why)
 		if (!request->next && conn->request.state != TL_HTTP1_IDLE &&
 		    conn->request.state > TL_HTTP1_HEADERS)
 			request->request_bytes = conn->request.body_bytes;
-		if (answering)
+		if (answering && !conn->h2)
 			request->response_bytes = conn->response.body_bytes;
 		tl_request_end(corr, request, corr->at_ns, why, false);
 	}

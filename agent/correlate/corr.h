@@ -103,6 +103,7 @@ struct tl_request {
 	uint64_t tail_until_ns;	  /* when the writer went on to another; 0 not yet */
 	uint64_t tail_forms[TL_TAIL_FORMS]; /* of lines seen behind the response */
 	uint64_t number;		    /* on its connection */
+	uint32_t stream;		    /* HTTP/2; 0: none */
 	uint64_t connection;		    /* hash */
 	uint64_t first_ns, header_ns, response_ns, settled_ns, end_ns;
 	uint64_t left_ns; /* the reader went on to other work while the response lasts until close;
@@ -161,6 +162,9 @@ struct tl_conn {
 	struct tl_actor_key began_by; /* who moved the first byte of the request being read */
 	struct tl_placing placing;
 	uint64_t request_at;	   /* what the request parser had been fed before this call */
+	struct tl_conn_h2 *h2;	   /* owned: it speaks HTTP/2 */
+	uint32_t answers;	   /* h2: stream whose response block is under way */
+	bool upgrade;		   /* the response under way switches to HTTP/2 */
 	struct tl_relayed relayed; /* client: whose its newest request is */
 	bool mixed; /* the request being read began in one call with the end of another */
 	struct tl_request *queue, *queue_tail; /* open requests, oldest first */

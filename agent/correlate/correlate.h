@@ -121,6 +121,12 @@ TL_DEFINE_CLEANUP(struct tl_corr *, tl_corr_free);
  * and tell exchanges. */
 void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data);
 
+/* The unit `event` (its tgid, start_ns, unit_kind, unit, tid and time) began to serve stream
+ * `stream` of the HTTP/2 connection `sock`: a runtime's probe says so. False: that stream is not
+ * known, or has somebody already. */
+bool tl_corr_bind_stream(struct tl_corr *corr, const struct tl_event *event,
+			 const struct tl_sock_key *sock, uint32_t stream);
+
 /* Fork, exec, exit. `service` (for EXEC, SELECTED: hash of executable and command line; 0 unknown)
  * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
