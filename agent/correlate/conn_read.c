@@ -7,7 +7,9 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/conn.h"
+#include "agent/correlate/conn_fcgi.h"
 #include "agent/correlate/conn_h2.h"
+#include "agent/correlate/fastcgi.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/hop.h"
@@ -66,6 +68,7 @@ void tl_conn_drop_message(struct tl_conn *conn)
 	tl_http1_reset(&conn->request);
 	tl_http1_reset(&conn->response);
 	tl_conn_h2_lost(conn);
+	tl_conn_fcgi_reset(conn);
 	drop_ids(conn->corr, &conn->response_ids);
 	tl_conn_drop_head(conn);
 }
@@ -89,17 +92,22 @@ void tl_conn_set_path(struct tl_conn *conn, struct tl_span path)
 
 /* --- the request's direction --- */
 
-static void on_request_begin(void *arg)
+void tl_conn_begin_request(struct tl_conn *conn, uint64_t offset)
 {
-	struct tl_conn *conn = arg;
-
 	conn->first_ns = event_of(conn)->time_ns;
 	conn->began_by = tl_conn_mover(conn);
-	tl_placing_begin(&conn->placing, conn->corr->event, conn->request.fed - conn->request_at);
+	tl_placing_begin(&conn->placing, conn->corr->event, offset);
 	conn->mixed = !conn->clean;
 	conn->clean = false;
 	if (conn->mixed)
 		conn->pipelined = true;
+}
+
+static void on_request_begin(void *arg)
+{
+	struct tl_conn *conn = arg;
+
+	tl_conn_begin_request(conn, conn->request.fed - conn->request_at);
 }
 
 static void on_request_start(void *arg, const struct tl_http1_start *start)
@@ -317,6 +325,16 @@ static const struct tl_http1_ops response_ops = {
 	.end = on_response_end,
 };
 
+const struct tl_http1_ops *tl_conn_request_ops(void)
+{
+	return &request_ops;
+}
+
+const struct tl_http1_ops *tl_conn_response_ops(void)
+{
+	return &response_ops;
+}
+
 void tl_conn_init_parsers(struct tl_conn *conn)
 {
 	tl_http1_init(&conn->request, false, &request_ops, conn);
@@ -331,13 +349,16 @@ void tl_conn_init_parsers(struct tl_conn *conn)
  * spoken since (its client waits for answers, else it never ends). */
 static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 {
+	int looks;
+
 	if (!conn->desync)
 		return true;
 	if (!of_request) {
 		conn->quiet = true;
 		return false;
 	}
-	if (!conn->quiet || conn->pipelined || tl_http1_looks_request(data) != 2) {
+	looks = conn->fcgi ? tl_fastcgi_looks(data) : tl_http1_looks_request(data);
+	if (!conn->quiet || conn->pipelined || looks != 2) {
 		conn->quiet = false;
 		return false;
 	}
@@ -374,10 +395,9 @@ static void touch(struct tl_conn *conn)
 }
 
 /* The parser gave up, or HTTP is over: then the kernel need not copy any more. */
-static void after_read(struct tl_corr *corr, struct tl_conn *conn)
+static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 {
 	struct tl_sock_key key = conn->key;
-	bool broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
 	bool never =
 		broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
 	bool over = never || conn->response.state == TL_HTTP1_TUNNEL;
@@ -414,9 +434,16 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;
-		conn->clean = conn->request.state == TL_HTTP1_IDLE;
+		conn->clean =
+			conn->fcgi ? tl_conn_fcgi_idle(conn) : conn->request.state == TL_HTTP1_IDLE;
 		if (!of_request)
 			check_writer(conn);
+		if (conn->fcgi) {
+			after_read(
+				corr, conn,
+				tl_conn_fcgi_feed(conn, of_request, data, seen, event->call_len));
+			return;
+		}
 		at = tl_http1_feed(parser, data, seen);
 		if (conn->upgrade && parser->state == TL_HTTP1_TUNNEL &&
 		    tl_conn_h2_begin(conn, true)) {
@@ -427,5 +454,5 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	}
 	if (received && (event->h.flags & TL_EVF_EOF))
 		tl_http1_eof(parser);
-	after_read(corr, conn);
+	after_read(corr, conn, tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response));
 }

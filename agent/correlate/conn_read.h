@@ -13,6 +13,13 @@ void tl_conn_drop_message(struct tl_conn *conn);
 /* The actor of the call being read. */
 struct tl_actor_key tl_conn_mover(const struct tl_conn *conn);
 
+/* The callbacks of HTTP/1; their argument is the connection. */
+const struct tl_http1_ops *tl_conn_request_ops(void);
+const struct tl_http1_ops *tl_conn_response_ops(void);
+
+/* A request begins `offset` bytes into the call's. */
+void tl_conn_begin_request(struct tl_conn *conn, uint64_t offset);
+
 /* --- a head as it is gathered, whatever the protocol --- */
 
 void tl_conn_set_method(struct tl_conn *conn, struct tl_span method);

@@ -37,6 +37,7 @@ struct tl_gate {
 	struct tl_form *forms; /* owned: hash table of TL_FORMS_MAX, NULL before the first */
 	uint32_t n_forms, trusted;		    /* trusted: forms that prove `tail` */
 	uint64_t relay_confirms, relay_contradicts; /* relay.h */
+	bool serial; /* its runtime serves one request at a time on one thread, by design */
 };
 
 struct tl_cproc {
@@ -162,6 +163,7 @@ struct tl_conn {
 	struct tl_actor_key began_by; /* who moved the first byte of the request being read */
 	struct tl_placing placing;
 	uint64_t request_at;	   /* what the request parser had been fed before this call */
+	struct tl_conn_fcgi *fcgi; /* owned: it speaks FastCGI */
 	struct tl_conn_h2 *h2;	   /* owned: it speaks HTTP/2 */
 	uint32_t answers;	   /* h2: stream whose response block is under way */
 	bool upgrade;		   /* the response under way switches to HTTP/2 */

@@ -258,6 +258,14 @@ void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uin
 	tl_hold_review(corr);
 }
 
+void tl_corr_serial(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns)
+{
+	struct tl_cproc *proc = corr->options.off ? NULL : tl_cproc_get(corr, tgid, start_ns);
+
+	if (proc && proc->gate)
+		proc->gate->serial = true;
+}
+
 /* Who wrote the line, when lines of it may be waiting. */
 static struct tl_actor *writer_of(struct tl_corr *corr, struct tl_cproc *proc,
 				  const struct tl_line *line)

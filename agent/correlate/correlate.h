@@ -137,6 +137,11 @@ void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event);
 /* Names the service of a process whose gate evidence is pooled with others of the same hash. */
 void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uint64_t service);
 
+/* The process's runtime serves one request at a time, on one thread, and does nothing else
+ * meanwhile (php-fpm): its thread rule needs no proof, but one contradiction ends it all the same.
+ */
+void tl_corr_serial(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns);
+
 /* Asks for a line. Returns 1 with `*ret` decided now; 0 when it is held: `released` will be called,
  * in order per writer thread. The line must live until then. Lines of one writer thread are never
  * decided out of order. */

@@ -7,7 +7,7 @@
 #include "agent/correlate/conn.h"
 #include "agent/correlate/gate.h"
 
-#define SLOTS 4096u
+#define SLOTS 1024u
 
 /* What a thread touched last. */
 struct turn {

@@ -26,11 +26,12 @@ build() {
 		printf 'FLAGS := %s %s\nLIBS := %s\nall:%s\n' "$flags" "$(pkg-config --cflags $packages)" "$(pkg-config --libs $packages)" \
 			"$(for t in $targets; do printf ' %s/bin/%s' "$out" "$t"; done)"
 		printf '%s/lib.a: %s\n\t@rm -f $@; ar rcs $@ $^\n' "$out" "$(for s in $(sources); do printf '%s/obj/%s.o ' "$out" "${s%.c}"; done)"
-		printf '%s/obj/%%.o: %%.c\n\t@mkdir -p $(@D)\n\t@%s $(FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@\n' "$out" "$clang"
+		printf '%s/obj/%%.o: %%.c %s/Makefile\n\t@mkdir -p $(@D)\n\t@%s $(FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@\n' "$out" "$out" "$clang"
 		printf '%s/bin/%%: tests/fuzz/%%.c %s/lib.a\n\t@%s $(FLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d $< %s/lib.a -o $@ $(LIBS) -lm\n' \
 			"$out" "$out" "$clang" "$out"
 		printf -- '-include $(shell find %s -name "*.d" 2>/dev/null)\n' "$out"
-	} > "$out/Makefile"
+	} > "$out/Makefile.new"
+	cmp -s "$out/Makefile.new" "$out/Makefile" || cp "$out/Makefile.new" "$out/Makefile"
 	make -s --no-builtin-rules -j"$jobs" -f "$out/Makefile" all
 }
 
