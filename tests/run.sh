@@ -54,7 +54,7 @@ suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 # Everyday ones; the rest, and more kills, are in `make soak`.
 suite_pipeline() {
 	local t
-	for t in ${PIPELINE:-embedded loss broker_down restart whole bad_input privileges metrics chain}; do
+	for t in ${PIPELINE:-embedded loss broker_down restart whole bad_input privileges metrics chain protocols}; do
 		run "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
 }

@@ -141,10 +141,9 @@ static void join(struct tl_corr *corr, struct tl_request *client, struct tl_requ
 		return;
 	client->joined = server->joined = true;
 	server->parent = client->parent;
-	if (tl_request_has_id(server))
-		return;
-	server->hop = client->hop;
-	if (!tl_request_has_id(client))
+	if (!server->minted)
+		server->hop = client->hop;
+	if (tl_request_has_id(server) || !tl_request_has_id(client))
 		return;
 	tl_ids_unpack(client->ids, &corr->scratch);
 	if (corr->scratch.id[corr->scratch.primary].kind != TL_ID_INHERITED)

@@ -242,6 +242,38 @@ static void an_id_that_a_line_carries_does_not_change(void **state)
 	bed_done(&bed);
 }
 
+/* A unix socket's end names the other one. */
+static void unix_move(struct bed *bed, unsigned socket, unsigned peer, const struct who *who,
+		      bool received, const char *text)
+{
+	struct tl_ev_wire e = {.h = head_of(bed, who, TL_EV_WIRE),
+			       .sock = 0x1000 + socket,
+			       .sock_ino = socket,
+			       .call_len = strlen(text),
+			       .family = TL_SOCK_UNIX};
+	uint64_t name[2] = {0x1000 + peer, peer};
+
+	memcpy(e.remote_addr, name, sizeof(name));
+	e.h.len = (uint32_t)e.call_len;
+	e.h.flags = received ? TL_EVF_RECV : 0;
+	tl_corr_wire(bed->corr, &e, text);
+}
+
+static void over_a_unix_socket_an_id_is_handed_down_too(void **state)
+{
+	static const char text[] = "GET /u HTTP/1.1\r\nHost: h\r\n\r\n";
+	struct bed bed;
+	struct link in = link_new();
+
+	(void)state;
+	init(&bed);
+	ask_path(&bed, &in, NULL, &goroutine, "/p", "X-Request-Id: sent-1\r\n");
+	unix_move(&bed, 501, 502, &goroutine, false, text);
+	unix_move(&bed, 502, 501, &next, true, text);
+	assert_id(line(&bed, &next), TL_HOW_UNIT, "sent-1");
+	bed_done(&bed);
+}
+
 static void a_unit_that_serves_nothing_has_no_child(void **state)
 {
 	struct bed bed;
@@ -452,6 +484,7 @@ int main(void)
 		cmocka_unit_test(a_sent_id_is_handed_down_where_the_call_carries_none),
 		cmocka_unit_test(the_ends_may_tell_in_any_order),
 		cmocka_unit_test(an_id_that_a_line_carries_does_not_change),
+		cmocka_unit_test(over_a_unix_socket_an_id_is_handed_down_too),
 		cmocka_unit_test(a_unit_that_serves_nothing_has_no_child),
 		cmocka_unit_test(a_pooled_connection_belongs_to_who_uses_it),
 		cmocka_unit_test(after_its_answer_a_unit_has_no_children),

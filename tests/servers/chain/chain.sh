@@ -52,8 +52,9 @@ build() {
 	fi
 }
 
+pids=()
 run() {
-	local user='' python=/usr/bin/python3 pids=() port go_port py_port java_port one
+	local user="" python=/usr/bin/python3 port go_port py_port java_port one
 	[ -n "$dir" ] || srv_usage "--dir is missing" "$usage"
 	srv_need nginx python3
 	build
@@ -69,7 +70,8 @@ run() {
 	"$python" -u "$here/pyhop.py" "$py_port" "$java_port" & pids+=($!)
 	"$gohop" "$go_port" "http://127.0.0.1:$py_port" & pids+=($!)
 	nginx -e stderr -p "$dir/nginx/" -c nginx.conf & pids+=($!)
-	trap 'kill "${pids[@]}" 2> /dev/null; wait; exit 0' TERM INT
+	trap 'kill "${pids[@]}" 2> /dev/null; wait' EXIT
+	trap 'exit 0' TERM INT
 	for one in $port $go_port $py_port $java_port; do
 		srv_wait_until 20 srv_port_open "$one" || srv_die "nobody listens on port $one"
 	done
