@@ -85,6 +85,7 @@ bool tl_probe_direct(void)
 }
 
 static const char *const syscalls[] = {
+	"__x64_sys_connect",
 	"__x64_sys_write",
 	"__x64_sys_writev",
 	"__x64_sys_pwrite64",

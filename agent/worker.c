@@ -357,6 +357,7 @@ static int make_correlation(struct tl_worker *worker, struct tl_error *error)
 		.gate_confirms = (uint32_t)settings->gate_confirms,
 		.off = !settings->correlate,
 		.instance = worker->instance,
+		.wall_offset = &worker->wall_offset,
 		.released = tl_worker_line_released,
 		.exchange = tl_worker_exchange,
 		.ignore = ignore_sock,

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "agent/runtimes/php.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/map.h"
 #include "userspace/base/msg.h"
@@ -60,6 +61,8 @@ static void learn_process(struct tl_worker *worker, const struct tl_event *event
 		  tl_hash(info.cmdline, strlen(info.cmdline)) * 3;
 	tl_corr_service(worker->corr, event->tgid, event->start_ns, service ? service : 1);
 	tl_enrich_learn(worker->enrich, event->tgid, event->start_ns, &info);
+	if (tl_runtime_is_serial(info.exe))
+		tl_corr_serial(worker->corr, event->tgid, event->start_ns);
 	tl_learn_process(worker->learn, event, info.comm, exe);
 }
 

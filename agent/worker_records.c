@@ -91,7 +91,7 @@ static void set_ids(struct tl_worker *worker, const struct tl_ids *ids)
 		const struct tl_id *id = &ids->id[i];
 		struct tl_span key;
 
-		if (id->kind == TL_ID_GENERATED)
+		if (id->kind >= TL_ID_GENERATED)
 			continue;
 		key = tl_arena_printf(&worker->arena, "http.%s.header.%s",
 				      id->response ? "response" : "request", id->header);
@@ -251,6 +251,15 @@ static void set_peers(struct tl_worker *worker, const struct tl_exchange *exchan
 			server ? socket->remote_port : socket->local_port);
 }
 
+static void set_name(struct tl_worker *worker, const char *key, const struct tl_place *place)
+{
+	if (tl_place_known(place))
+		tl_attr_set(&worker->record.attributes, key,
+			    tl_arena_printf(&worker->arena, "%016llx%016llx",
+					    (unsigned long long)place->word[0],
+					    (unsigned long long)place->word[1]));
+}
+
 void tl_worker_exchange(void *arg, const struct tl_exchange *exchange)
 {
 	struct tl_worker *worker = arg;
@@ -288,6 +297,8 @@ void tl_worker_exchange(void *arg, const struct tl_exchange *exchange)
 	set_peers(worker, exchange);
 	if (exchange->ids)
 		set_ids(worker, exchange->ids);
+	set_name(worker, "correlation.hop.id", &exchange->hop);
+	set_name(worker, "correlation.parent.id", &exchange->parent);
 	record_end(worker, TL_ENTRY_HTTP, &uid, resource);
 	worker->counters.exchanges++;
 }

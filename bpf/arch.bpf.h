@@ -37,8 +37,9 @@ static const __u8 tl_nr[TL_NR_MAX] = {
 	[0] = TL_CALL_READ,	  [1] = TL_CALL_WRITE,	   [4] = TL_NR_WRITE32, /* write */
 	[18] = TL_CALL_PWRITE,	  [19] = TL_CALL_READV,	   [20] = TL_CALL_WRITEV,
 	[40] = TL_CALL_SENDFILE,  [44] = TL_CALL_SENDTO,   [45] = TL_CALL_RECVFROM,
-	[46] = TL_CALL_SENDMSG,	  [47] = TL_CALL_RECVMSG,  [146] = TL_NR_WRITE32, /* writev */
-	[181] = TL_NR_WRITE32,							  /* pwrite64 */
+	[42] = TL_CALL_CONNECT,	  [46] = TL_CALL_SENDMSG,  [47] = TL_CALL_RECVMSG,
+	[146] = TL_NR_WRITE32, /* writev */
+	[181] = TL_NR_WRITE32, /* pwrite64 */
 	[275] = TL_CALL_SPLICE,	  [296] = TL_CALL_PWRITEV, [299] = TL_CALL_RECVMMSG,
 	[307] = TL_CALL_SENDMMSG, [326] = TL_CALL_SPLICE, /* copy_file_range: the same arguments */
 	[328] = TL_CALL_PWRITEV,			  /* pwritev2 */

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define TL_ABI 3
+#define TL_ABI 4
 
 /* Why bytes or events did not arrive. One enum for both sides: the kernel counts in `tl_stats`, the
  * agent in its ledger, and every gap record, drop metric and status line names one of these
@@ -161,7 +161,8 @@ struct tl_ev_file {
 
 enum tl_sock_family { TL_SOCK_UNIX = 1, TL_SOCK_INET = 2, TL_SOCK_INET6 = 10 };
 
-/* One call on a socket that still looks like HTTP. `data` holds the first h.len of call_len bytes.
+/* One call on a socket that still looks like HTTP (or h2, FastCGI), or a connect(2) of any stream
+ * socket (syscall_class TL_CALL_CONNECT, no bytes). `data` holds the first h.len of call_len bytes.
  * A call whose event was refused raises the process's lost_gen: a change ends every open
  * attribution of the process. */
 struct tl_ev_wire {
@@ -172,8 +173,15 @@ struct tl_ev_wire {
 	__u64 call_len; /* bytes moved */
 	__u16 family;	/* enum tl_sock_family */
 	__u16 local_port, remote_port; /* host order; 0 for unix sockets */
-	__u16 pad;
-	__u8 local_addr[16], remote_addr[16]; /* IPv4 in the first 4 bytes */
+	__u16 placed;		       /* 1: the four below are of this call (TCP) */
+	/* IPv4 in the first 4 bytes. A unix socket's remote_addr is its peer's `sock` and
+	 * `sock_ino` (0 as long as it is not accepted). */
+	__u8 local_addr[16], remote_addr[16];
+	/* Where the call's first byte lies in its direction of the TCP connection, as the peer's
+	 * kernel has it too: its sequence number, how often 2^32 bytes had gone before it, and the
+	 * sequence number at which each direction began (of the end that opened the connection:
+	 * one less, for its SYN). */
+	__u32 seq, wraps, base_in, base_out;
 };
 
 enum tl_proc_what {
@@ -317,7 +325,7 @@ TL_ASSERT_SIZE(struct tl_event, 48);
 TL_ASSERT_SIZE(struct tl_file_id, 16);
 TL_ASSERT_SIZE(struct tl_ev_log, 88);
 TL_ASSERT_SIZE(struct tl_ev_file, 80);
-TL_ASSERT_SIZE(struct tl_ev_wire, 112);
+TL_ASSERT_SIZE(struct tl_ev_wire, 128);
 TL_ASSERT_SIZE(struct tl_ev_proc, 72);
 TL_ASSERT_SIZE(struct tl_ev_unit, 56);
 TL_ASSERT_SIZE(struct tl_context_key, 16);

@@ -5,6 +5,8 @@
 #ifndef TL_EXIT_BPF_H
 #define TL_EXIT_BPF_H
 
+#define TL_EINPROGRESS -115
+
 #include "bpf/log.bpf.h"
 #include "bpf/wire.bpf.h"
 
@@ -57,7 +59,7 @@ static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 typ
 		return true;
 	if (type == SOCK_STREAM && bpf_map_lookup_elem(&tl_socks, &key))
 		return false;
-	if (h->drop)
+	if (h->drop || h->call == TL_CALL_CONNECT)
 		return false;
 	if (h->call == TL_CALL_SENDTO)
 		name = TL_ARG5(h->regs);
@@ -176,7 +178,10 @@ static __always_inline void tl_call(void *ctx, struct pt_regs *regs, __u8 bits, 
 
 	if (bits & TL_NR_WAITS)
 		return tl_wait(regs, bits, ret);
-	if (ret < 0 || (!ret && !(in && h.call != TL_CALL_RECVMMSG)))
+	if (h.call == TL_CALL_CONNECT)
+		h.ret = ret == TL_EINPROGRESS ? 0 : ret;
+	if (h.ret < 0 ||
+	    (!h.ret && h.call != TL_CALL_CONNECT && !(in && h.call != TL_CALL_RECVMMSG)))
 		return;
 	h.control = TL_LOOKUP0(tl_control);
 	h.id = bpf_get_current_pid_tgid();

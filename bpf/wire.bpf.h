@@ -12,6 +12,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define TL_IPPROTO_TCP 6
 #define TL_MSG_PEEK 2
 #define TL_SOCK_TRIES 32
 #define TL_MMSG_WIRE 8 /* messages of one sendmmsg or recvmmsg on a stream socket */
@@ -19,6 +20,10 @@
 #define TL_TOKEN(a, b, c, d, e, f, g, h)                                                           \
 	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 |   \
 	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+
+/* A FastCGI BEGIN_REQUEST record: version 1, type 1, any request id, 8 bytes of content. */
+#define TL_FASTCGI_BEGIN TL_TOKEN(1, 1, 0, 0, 0, 8, 0, 0)
+#define TL_FASTCGI_MASK TL_TOKEN(0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0)
 
 /* Whether the first n bytes of `have` agree with the token, as far as both go. */
 static __always_inline bool tl_token(__u64 have, __u32 n, __u64 token, __u32 len)
@@ -40,7 +45,9 @@ static __always_inline bool tl_like_http(__u64 v, __u32 n)
 	       tl_token(v, n, TL_TOKEN('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '), 8) ||
 	       tl_token(v, n, TL_TOKEN('P', 'A', 'T', 'C', 'H', ' ', 0, 0), 6) ||
 	       tl_token(v, n, TL_TOKEN('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '), 8) ||
-	       tl_token(v, n, TL_TOKEN('T', 'R', 'A', 'C', 'E', ' ', 0, 0), 6);
+	       tl_token(v, n, TL_TOKEN('T', 'R', 'A', 'C', 'E', ' ', 0, 0), 6) ||
+	       tl_token(v, n, TL_TOKEN('P', 'R', 'I', ' ', '*', ' ', 'H', 'T'), 8) ||
+	       (n == 8 && (v & TL_FASTCGI_MASK) == TL_FASTCGI_BEGIN);
 }
 
 static __always_inline void tl_wire_lose(struct tl_hit *h, __u32 cause)
@@ -83,6 +90,41 @@ struct tl_moved {
 	__u8 flags;
 };
 
+/* Who is at the other end of a unix socket. */
+static __always_inline void tl_unix_peer(__u64 sk, struct tl_ev_wire *e)
+{
+	__u64 *remote = (__u64 *)e->remote_addr;
+	__u64 socket;
+
+	remote[0] = (__u64)TL_GET(struct unix_sock, sk, peer);
+	if (!remote[0])
+		return;
+	socket = (__u64)TL_GET(struct sock, remote[0], sk_socket);
+	if (socket)
+		remote[1] = TL_GET(struct socket_alloc, socket, vfs_inode.i_ino);
+}
+
+/* Where the call's bytes lie. The counters move under us when segments come in; what matters,
+ * `seq`, is of one load each way, and the agent takes a base that changes for a torn one. */
+static __always_inline void tl_tcp_place(const struct tl_moved *m, struct tl_ev_wire *e)
+{
+	__u64 in = TL_GET(struct tcp_sock, m->sk, bytes_received);
+	__u64 out = TL_GET(struct tcp_sock, m->sk, bytes_acked);
+	__u32 next = TL_GET(struct tcp_sock, m->sk, rcv_nxt);
+	__u32 una = TL_GET(struct tcp_sock, m->sk, snd_una);
+
+	e->base_in = next - (__u32)in;
+	e->base_out = una - (__u32)out;
+	if (m->flags & TL_EVF_RECV) {
+		e->seq = TL_GET(struct tcp_sock, m->sk, copied_seq) - (__u32)m->bytes;
+		e->wraps = (in - (__u32)(next - e->seq)) >> 32;
+	} else {
+		e->seq = TL_GET(struct tcp_sock, m->sk, write_seq) - (__u32)m->bytes;
+		e->wraps = (out + (__s32)(e->seq - una)) >> 32;
+	}
+	e->placed = 1;
+}
+
 /* Everything of a WIRE event but its data. */
 static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl_moved *m,
 					 struct tl_ev_wire *e)
@@ -94,10 +136,12 @@ static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl
 	e->sock_ino = m->ino;
 	e->call_len = m->bytes;
 	e->family = m->family;
-	e->local_port = e->remote_port = e->pad = 0;
-	__builtin_memset(e->local_addr, 0, 32);
+	e->local_port = e->remote_port = e->placed = 0;
+	__builtin_memset(e->local_addr, 0, 48);
 	if (m->family == AF_UNIX)
-		return;
+		return tl_unix_peer(m->sk, e);
+	if (TL_GET(struct sock, m->sk, sk_protocol) == TL_IPPROTO_TCP)
+		tl_tcp_place(m, e);
 	e->local_port = TL_GET(struct sock, m->sk, __sk_common.skc_num);
 	e->remote_port = __builtin_bswap16(TL_GET(struct sock, m->sk, __sk_common.skc_dport));
 	if (m->family == AF_INET) {
@@ -252,6 +296,11 @@ static __always_inline bool tl_wire_call(struct tl_hit *h, __u64 sk, __u16 famil
 
 	if (h->drop)
 		return false;
+	if (h->call == TL_CALL_CONNECT) {
+		m.bytes = m.len = m.flags = 0;
+		tl_wire_emit(h, &m, &seg);
+		return true;
+	}
 	s = tl_find_sock(h, &key);
 	if (s && (h->proc->flags & TL_PROCF_TLS))
 		tl_tls_note(tl_scalar(sk), key.ino, family);

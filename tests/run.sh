@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
 # $O/test-logs; a failed one's end is shown.
-# usage: tests/run.sh [SUITE...]     suites: check unit capture kernel pipeline; default all
+# usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture kernel pipeline pipeline_all; default all but pipeline_all
 # environment: O (build folder, default build)
 set -u
 cd "$(dirname "$0")/.."
@@ -46,12 +46,16 @@ suite_capture() {
 	done
 }
 
+# A smoke of a few seconds a target; `make fuzz` goes on for longer.
+suite_fuzz() { run fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-3}" timeout 600 tests/fuzz/run.sh; }
+
 suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 
 # Everyday ones; the rest, and more kills, are in `make soak`.
 suite_pipeline() {
 	local t
-	for t in ${PIPELINE:-embedded loss broker_down restart whole levels bad_input privileges metrics direct otlp otlp_kafka}; do
+	for t in ${PIPELINE:-embedded loss broker_down restart whole levels chain protocols bad_input privileges metrics direct otlp \
+		otlp_kafka}; do
 		run "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
 }
@@ -63,7 +67,7 @@ suite_pipeline_all() {
 	done
 }
 
-suites=${*:-check unit capture kernel pipeline}
+suites=${*:-check unit fuzz capture kernel pipeline}
 for suite in $suites; do
 	echo "== $suite"
 	"suite_$suite"

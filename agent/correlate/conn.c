@@ -2,7 +2,10 @@
 /* The table of connections: birth, last use, desync, end. Reading is in conn_read.c. */
 #include "agent/correlate/conn.h"
 
+#include "agent/correlate/conn_fcgi.h"
+#include "agent/correlate/conn_h2.h"
 #include "agent/correlate/conn_read.h"
+#include "agent/correlate/fastcgi.h"
 #include "agent/correlate/proc.h"
 #include "agent/correlate/request.h"
 
@@ -11,6 +14,15 @@ struct tl_conn *tl_conn_find(const struct tl_corr *corr, const struct tl_sock_ke
 	struct tl_conn **slot = tl_map_get(corr->conns, key);
 
 	return slot ? *slot : NULL;
+}
+
+struct tl_request *tl_conn_stream(const struct tl_conn *conn, uint32_t stream)
+{
+	struct tl_request *request = conn->queue;
+
+	while (request && request->stream != stream)
+		request = request->next;
+	return request;
 }
 
 static void unlink_age(struct tl_corr *corr, struct tl_conn *conn)
@@ -77,6 +89,8 @@ void tl_conn_use(struct tl_corr *corr, struct tl_conn *conn, struct tl_cproc *pr
 static void free_conn(struct tl_corr *corr, struct tl_conn *conn)
 {
 	tl_conn_drop_message(conn);
+	tl_conn_h2_free(conn);
+	tl_conn_fcgi_free(conn);
 	unlink_age(corr, conn);
 	unlink_proc(corr, conn);
 	tl_map_del(corr->conns, &conn->key);
@@ -137,18 +151,36 @@ static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *
 	return TL_ROLE_UNKNOWN;
 }
 
-struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full)
+/* What the first bytes speak, beside HTTP/1. */
+enum dialect { HTTP1, FASTCGI, H2_START, H2_MIDDLE };
+
+static enum dialect guess_dialect(const struct tl_ev_wire *event, const char *data,
+				  enum tl_conn_role *role, bool *desync)
 {
-	const struct tl_ev_wire *event = corr->event;
-	struct tl_sock_key key = {event->sock, event->sock_ino};
-	bool desync;
-	enum tl_conn_role role = guess_role(event, data, &desync);
+	struct tl_span first = {data, event->h.len};
+	bool received = event->h.flags & TL_EVF_RECV;
+	int h2;
+
+	if (*role != TL_ROLE_UNKNOWN)
+		return HTTP1;
+	if (tl_fastcgi_looks(first) == 2) {
+		*role = received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
+		*desync = false;
+		return FASTCGI;
+	}
+	h2 = tl_conn_h2_looks(first);
+	if (!h2)
+		return HTTP1;
+	*role = (h2 == 3) != received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
+	*desync = false;
+	return h2 == 1 ? H2_START : H2_MIDDLE;
+}
+
+static struct tl_conn *add_conn(struct tl_corr *corr)
+{
+	struct tl_sock_key key = {corr->event->sock, corr->event->sock_ino};
 	struct tl_conn *conn, **slot;
 
-	*ret_full = false;
-	if (role == TL_ROLE_UNKNOWN)
-		return NULL;
-	*ret_full = true;
 	if (!make_room(corr))
 		return NULL;
 	conn = calloc(1, sizeof(*conn));
@@ -160,17 +192,38 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 		return NULL;
 	}
 	*slot = conn;
-	*ret_full = false;
 	conn->corr = corr;
 	conn->key = key;
-	conn->address = *event;
-	conn->hash = name_conn(event);
-	conn->role = (uint8_t)role;
-	conn->desync = conn->quiet = desync;
+	conn->address = *corr->event;
+	conn->hash = name_conn(corr->event);
 	tl_conn_init_parsers(conn);
 	link_proc(conn, corr->event_proc);
 	link_age(corr, conn);
 	return conn;
+}
+
+struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full)
+{
+	bool desync;
+	enum tl_conn_role role = guess_role(corr->event, data, &desync);
+	enum dialect dialect = guess_dialect(corr->event, data, &role, &desync);
+	struct tl_conn *conn;
+
+	*ret_full = false;
+	if (role == TL_ROLE_UNKNOWN)
+		return NULL;
+	conn = add_conn(corr);
+	*ret_full = !conn;
+	if (!conn)
+		return NULL;
+	conn->role = (uint8_t)role;
+	conn->desync = conn->quiet = desync;
+	if (dialect == HTTP1 || (dialect == FASTCGI && tl_conn_fcgi_begin(conn)) ||
+	    (dialect >= H2_START && tl_conn_h2_begin(conn, dialect == H2_START)))
+		return conn;
+	*ret_full = true;
+	free_conn(corr, conn);
+	return NULL;
 }
 
 static void end_requests(struct tl_conn *conn, enum tl_why why)
@@ -185,7 +238,7 @@ static void end_requests(struct tl_conn *conn, enum tl_why why)
 		if (!request->next && conn->request.state != TL_HTTP1_IDLE &&
 		    conn->request.state > TL_HTTP1_HEADERS)
 			request->request_bytes = conn->request.body_bytes;
-		if (answering)
+		if (answering && !conn->h2 && !conn->fcgi)
 			request->response_bytes = conn->response.body_bytes;
 		tl_request_end(corr, request, corr->at_ns, why, false);
 	}

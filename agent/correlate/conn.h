@@ -12,6 +12,9 @@ struct tl_conn *tl_conn_find(const struct tl_corr *corr, const struct tl_sock_ke
  * (`*ret_full`) there is no room. */
 struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_full);
 
+/* The open request of an HTTP/2 stream, NULL none. */
+struct tl_request *tl_conn_stream(const struct tl_conn *conn, uint32_t stream);
+
 /* The process used it: its list and its place among all are brought up to date. */
 void tl_conn_use(struct tl_corr *corr, struct tl_conn *conn, struct tl_cproc *proc);
 

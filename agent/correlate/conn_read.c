@@ -7,12 +7,17 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/conn.h"
+#include "agent/correlate/conn_fcgi.h"
+#include "agent/correlate/conn_h2.h"
 #include "agent/correlate/echo.h"
+#include "agent/correlate/fastcgi.h"
 #include "agent/correlate/gate.h"
 #include "agent/correlate/hold.h"
+#include "agent/correlate/hop.h"
 #include "agent/correlate/id_formats.h"
 #include "agent/correlate/pack.h"
 #include "agent/correlate/proc.h"
+#include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
 
 #define PATH_MAX_KEPT 2048
@@ -22,7 +27,7 @@ static const struct tl_event *event_of(const struct tl_conn *conn)
 	return &conn->corr->event->h;
 }
 
-static struct tl_actor_key writer_of(const struct tl_conn *conn)
+struct tl_actor_key tl_conn_mover(const struct tl_conn *conn)
 {
 	const struct tl_event *event = event_of(conn);
 
@@ -52,14 +57,21 @@ static struct tl_ids *new_ids(struct tl_corr *corr)
 	return ids;
 }
 
+void tl_conn_drop_head(struct tl_conn *conn)
+{
+	drop_ids(conn->corr, &conn->request_ids);
+	free(TAKE_PTR(conn->method));
+	free(TAKE_PTR(conn->path));
+}
+
 void tl_conn_drop_message(struct tl_conn *conn)
 {
 	tl_http1_reset(&conn->request);
 	tl_http1_reset(&conn->response);
-	drop_ids(conn->corr, &conn->request_ids);
+	tl_conn_h2_lost(conn);
+	tl_conn_fcgi_reset(conn);
 	drop_ids(conn->corr, &conn->response_ids);
-	free(TAKE_PTR(conn->method));
-	free(TAKE_PTR(conn->path));
+	tl_conn_drop_head(conn);
 }
 
 static char *copy_text(struct tl_span s, size_t max)
@@ -67,33 +79,48 @@ static char *copy_text(struct tl_span s, size_t max)
 	return strndup(s.len ? s.data : "", s.len < max ? s.len : max);
 }
 
+void tl_conn_set_method(struct tl_conn *conn, struct tl_span method)
+{
+	free(conn->method);
+	conn->method = copy_text(method, 32);
+}
+
+void tl_conn_set_path(struct tl_conn *conn, struct tl_span path)
+{
+	free(conn->path);
+	conn->path = copy_text(path, PATH_MAX_KEPT);
+}
+
 /* --- the request's direction --- */
 
-static void on_request_begin(void *arg)
+void tl_conn_begin_request(struct tl_conn *conn, uint64_t offset)
 {
-	struct tl_conn *conn = arg;
-
 	conn->first_ns = event_of(conn)->time_ns;
+	conn->began_by = tl_conn_mover(conn);
+	tl_placing_begin(&conn->placing, conn->corr->event, offset);
 	conn->mixed = !conn->clean;
 	conn->clean = false;
 	if (conn->mixed)
 		conn->pipelined = true;
 }
 
+static void on_request_begin(void *arg)
+{
+	struct tl_conn *conn = arg;
+
+	tl_conn_begin_request(conn, conn->request.fed - conn->request_at);
+}
+
 static void on_request_start(void *arg, const struct tl_http1_start *start)
 {
 	struct tl_conn *conn = arg;
 
-	free(conn->method);
-	free(conn->path);
-	conn->method = copy_text(start->method, 32);
-	conn->path = copy_text(start->path, PATH_MAX_KEPT);
+	tl_conn_set_method(conn, start->method);
+	tl_conn_set_path(conn, start->path);
 }
 
-static void on_request_header(void *arg, struct tl_span name, struct tl_span value)
+void tl_conn_request_header(struct tl_conn *conn, struct tl_span name, struct tl_span value)
 {
-	struct tl_conn *conn = arg;
-
 	if (!tl_id_known(name))
 		return;
 	if (!conn->request_ids) {
@@ -105,11 +132,25 @@ static void on_request_header(void *arg, struct tl_span name, struct tl_span val
 	tl_ids_header(conn->request_ids, name, value, false);
 }
 
+static void on_request_header(void *arg, struct tl_span name, struct tl_span value)
+{
+	tl_conn_request_header(arg, name, value);
+}
+
+void tl_conn_take_request_ids(struct tl_conn *conn, struct tl_request *request)
+{
+	if (!conn->request_ids)
+		return;
+	tl_ids_settle(conn->request_ids);
+	tl_request_set_ids(conn->corr, request, conn->request_ids);
+	drop_ids(conn->corr, &conn->request_ids);
+}
+
 /* The owner, when it can be known and there is room for it. */
 static void bind_reader(struct tl_conn *conn, struct tl_request *request)
 {
 	struct tl_corr *corr = conn->corr;
-	struct tl_actor_key key = writer_of(conn);
+	struct tl_actor_key key = tl_conn_mover(conn);
 	struct tl_actor *actor;
 
 	if (key.kind != TL_UNIT_THREAD)
@@ -147,15 +188,13 @@ static enum tl_http1_body on_request_head(void *arg)
 	}
 	if (!request->server)
 		tl_echo_sent(corr, conn, conn->request_ids);
-	if (conn->request_ids) {
-		tl_ids_settle(conn->request_ids);
-		tl_request_set_ids(corr, request, conn->request_ids);
-		drop_ids(corr, &conn->request_ids);
-	}
+	tl_conn_take_request_ids(conn, request);
 	if (conn->depth > 1)
 		mark_pipelined(conn);
 	if (request->server)
 		bind_reader(conn, request);
+	if (conn->queue)
+		tl_hop_begin(corr, request);
 	/* No room for its owner: everything of the process was ended, this request too. */
 	return conn->queue ? TL_HTTP1_AS_SAID : TL_HTTP1_STOP;
 }
@@ -183,7 +222,8 @@ static void on_response_begin(void *arg)
 	struct tl_conn *conn = arg;
 
 	conn->response_first_ns = event_of(conn)->time_ns;
-	conn->response_writer = writer_of(conn);
+	conn->upgrade = false;
+	conn->response_writer = tl_conn_mover(conn);
 }
 
 static void on_response_start(void *arg, const struct tl_http1_start *start)
@@ -192,26 +232,36 @@ static void on_response_start(void *arg, const struct tl_http1_start *start)
 	(void)start;
 }
 
-static void on_response_header(void *arg, struct tl_span name, struct tl_span value)
+void tl_conn_response_header(struct tl_conn *conn, struct tl_span name, struct tl_span value)
 {
-	struct tl_conn *conn = arg;
+	const struct tl_request *request =
+		conn->h2 ? tl_conn_stream(conn, conn->answers) : conn->queue;
 
-	if (!conn->queue || !tl_id_known(name))
+	if (!request || !tl_id_known(name))
 		return;
 	if (!conn->response_ids) {
 		conn->response_ids = new_ids(conn->corr);
 		if (!conn->response_ids)
 			return;
-		tl_ids_unpack(conn->queue->ids, conn->response_ids);
+		tl_ids_unpack(request->ids, conn->response_ids);
 	}
 	tl_ids_header(conn->response_ids, name, value, true);
 }
 
-static void take_response_ids(struct tl_conn *conn, struct tl_request *request, bool final)
+static void on_response_header(void *arg, struct tl_span name, struct tl_span value)
+{
+	struct tl_conn *conn = arg;
+
+	if (tl_span_ieq(name, "upgrade") && tl_span_ieq(value, "h2c"))
+		conn->upgrade = true;
+	tl_conn_response_header(conn, name, value);
+}
+
+void tl_conn_take_response_ids(struct tl_conn *conn, struct tl_request *request, bool keep)
 {
 	if (!conn->response_ids)
 		return;
-	if (final) {
+	if (keep) {
 		tl_ids_settle(conn->response_ids);
 		tl_request_set_ids(conn->corr, request, conn->response_ids);
 	}
@@ -221,7 +271,7 @@ static void take_response_ids(struct tl_conn *conn, struct tl_request *request, 
 /* Told as another actor's when begin and end of the head were written by two. */
 static void judge_writer(struct tl_conn *conn, struct tl_request *request)
 {
-	struct tl_actor_key writer = writer_of(conn);
+	struct tl_actor_key writer = tl_conn_mover(conn);
 
 	if (memcmp(&writer, &conn->response_writer, sizeof(writer)) != 0) {
 		writer.id = TL_ACTOR_SEVERAL;
@@ -239,17 +289,23 @@ static enum tl_http1_body on_response_head(void *arg)
 
 	if (!request)
 		return TL_HTTP1_STOP;
-	take_response_ids(conn, request, final);
-	if (!final)
+	conn->upgrade = conn->upgrade && status == 101;
+	tl_conn_take_response_ids(conn, request, final && !conn->upgrade);
+	/* The answer itself comes as that of stream 1. */
+	if (conn->upgrade)
+		request->stream = 1;
+	if (!final || conn->upgrade)
 		return TL_HTTP1_AS_SAID;
 	request->state = TL_REQ_ANSWERING;
 	request->status = status;
 	request->response_ns = conn->response_first_ns;
 	request->settled_ns = event_of(conn)->time_ns;
-	if (request->server)
+	if (request->server) {
 		judge_writer(conn, request);
-	else
+		tl_relay_answer(conn->corr, request);
+	} else {
 		tl_echo_answered(conn->corr, conn);
+	}
 	if (request->head)
 		return TL_HTTP1_NO_BODY;
 	return request->connect && status < 300 ? TL_HTTP1_SWITCH : TL_HTTP1_AS_SAID;
@@ -260,7 +316,7 @@ static void on_response_end(void *arg, uint64_t body_bytes)
 	struct tl_conn *conn = arg;
 	struct tl_request *request = conn->queue;
 
-	if (!request)
+	if (!request || conn->upgrade)
 		return;
 	request->response_bytes = body_bytes;
 	tl_request_end(conn->corr, request, conn->corr->at_ns, TL_WHY_NOTHING, true);
@@ -273,6 +329,16 @@ static const struct tl_http1_ops response_ops = {
 	.head = on_response_head,
 	.end = on_response_end,
 };
+
+const struct tl_http1_ops *tl_conn_request_ops(void)
+{
+	return &request_ops;
+}
+
+const struct tl_http1_ops *tl_conn_response_ops(void)
+{
+	return &response_ops;
+}
 
 void tl_conn_init_parsers(struct tl_conn *conn)
 {
@@ -288,18 +354,23 @@ void tl_conn_init_parsers(struct tl_conn *conn)
  * spoken since (its client waits for answers, else it never ends). */
 static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 {
+	int looks;
+
 	if (!conn->desync)
 		return true;
 	if (!of_request) {
 		conn->quiet = true;
 		return false;
 	}
-	if (!conn->quiet || conn->pipelined || tl_http1_looks_request(data) != 2) {
+	looks = conn->fcgi ? tl_fastcgi_looks(data) : tl_http1_looks_request(data);
+	if (!conn->quiet || conn->pipelined || looks != 2) {
 		conn->quiet = false;
 		return false;
 	}
 	conn->desync = false;
 	tl_conn_drop_message(conn);
+	tl_placing_restart(&conn->placing);
+	tl_placing_call(&conn->placing, conn->corr->event);
 	return true;
 }
 
@@ -311,7 +382,7 @@ static void check_writer(struct tl_conn *conn)
 
 	if (!request || !request->one_writer || !request->writer)
 		return;
-	writer = writer_of(conn);
+	writer = tl_conn_mover(conn);
 	if (memcmp(&writer, &request->writer->key, sizeof(writer)) == 0)
 		return;
 	request->one_writer = false;
@@ -320,7 +391,7 @@ static void check_writer(struct tl_conn *conn)
 
 static void touch(struct tl_conn *conn)
 {
-	struct tl_actor_key key = writer_of(conn);
+	struct tl_actor_key key = tl_conn_mover(conn);
 	struct tl_actor *actor =
 		conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
 
@@ -329,10 +400,9 @@ static void touch(struct tl_conn *conn)
 }
 
 /* The parser gave up, or HTTP is over: then the kernel need not copy any more. */
-static void after_read(struct tl_corr *corr, struct tl_conn *conn)
+static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 {
 	struct tl_sock_key key = conn->key;
-	bool broken = tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response);
 	bool never =
 		broken && !conn->number && !conn->desync && !(event_of(conn)->flags & TL_EVF_TRUNC);
 	bool over = never || conn->response.state == TL_HTTP1_TUNNEL;
@@ -354,21 +424,40 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	bool received = event->h.flags & TL_EVF_RECV;
 	bool of_request = (conn->role == TL_ROLE_SERVER) == received;
 	struct tl_http1 *parser = of_request ? &conn->request : &conn->response;
-	uint64_t seen = event->h.len < event->call_len ? event->h.len : event->call_len;
+	uint64_t seen = event->h.len < event->call_len ? event->h.len : event->call_len, at;
 
 	if (conn->tunnel)
 		return;
+	if (event->call_len && conn->h2) {
+		tl_placing_call(&conn->placing, event);
+		tl_conn_h2_read(corr, conn, data, 0);
+		return;
+	}
 	if (event->call_len) {
 		touch(conn);
+		tl_placing_call(&conn->placing, event);
+		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;
-		conn->clean = conn->request.state == TL_HTTP1_IDLE;
+		conn->clean =
+			conn->fcgi ? tl_conn_fcgi_idle(conn) : conn->request.state == TL_HTTP1_IDLE;
 		if (!of_request)
 			check_writer(conn);
-		tl_http1_feed(parser, data, seen);
+		if (conn->fcgi) {
+			after_read(
+				corr, conn,
+				tl_conn_fcgi_feed(conn, of_request, data, seen, event->call_len));
+			return;
+		}
+		at = tl_http1_feed(parser, data, seen);
+		if (conn->upgrade && parser->state == TL_HTTP1_TUNNEL &&
+		    tl_conn_h2_begin(conn, true)) {
+			tl_conn_h2_read(corr, conn, data, at);
+			return;
+		}
 		tl_http1_skip(parser, event->call_len - seen);
 	}
 	if (received && (event->h.flags & TL_EVF_EOF))
 		tl_http1_eof(parser);
-	after_read(corr, conn);
+	after_read(corr, conn, tl_http1_broken(&conn->request) || tl_http1_broken(&conn->response));
 }

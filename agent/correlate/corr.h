@@ -9,6 +9,7 @@
 
 #include "agent/correlate/correlate.h"
 #include "agent/correlate/http1.h"
+#include "agent/correlate/place.h"
 #include "userspace/base/map.h"
 
 #define TL_WINDOWS 16 /* requests an actor remembers */
@@ -36,7 +37,9 @@ struct tl_gate {
 	bool direct;	       /* a thread has answered what it had read itself: there is more than
 				  a hand-off, so thread-bracket is never believed */
 	struct tl_form *forms; /* owned: hash table of TL_FORMS_MAX, NULL before the first */
-	uint32_t n_forms, trusted; /* trusted: forms that prove `tail` */
+	uint32_t n_forms, trusted;		    /* trusted: forms that prove `tail` */
+	uint64_t relay_confirms, relay_contradicts; /* relay.h */
+	bool serial; /* its runtime serves one request at a time on one thread, by design */
 };
 
 struct tl_cproc {
@@ -98,6 +101,12 @@ struct tl_actor {
 	bool dirty;		     /* stands there */
 };
 
+/* The server request that an outbound one may belong to. */
+struct tl_relayed {
+	struct tl_sock_key conn;
+	uint64_t number; /* on it; 0: none */
+};
+
 enum tl_request_state { TL_REQ_OPEN, TL_REQ_ANSWERING, TL_REQ_DONE };
 
 struct tl_request {
@@ -110,6 +119,7 @@ struct tl_request {
 	uint64_t tail_until_ns;	  /* when the writer went on to another; 0 not yet */
 	uint64_t tail_forms[TL_TAIL_FORMS]; /* of lines seen behind the response */
 	uint64_t number;		    /* on its connection */
+	uint32_t stream;		    /* HTTP/2; 0: none */
 	uint64_t connection;		    /* hash */
 	uint64_t first_ns, header_ns, response_ns, settled_ns, end_ns;
 	uint64_t left_ns; /* the reader went on to other work while the response lasts until close;
@@ -124,14 +134,21 @@ struct tl_request {
 	bool ambiguous; /* another request was on its reader, or on its connection, at the same time
 			 */
 	bool pipelined; /* another was on its connection at the same time */
-	bool contradicted;   /* its reader went to another connection before the answer: counted */
-	bool overlapped;     /* another server request of the process was open at its header */
-	bool until_close;    /* the response lasts until the connection ends */
-	bool proved;	     /* its reader wrote the response's head */
-	bool one_writer;     /* `writer` wrote everything of the response so far */
-	bool complete;	     /* the response's end was seen */
-	char *method, *path; /* owned, NUL-terminated, until told */
-	struct tl_packed *ids;			  /* owned; NULL none */
+	bool contradicted; /* its reader went to another connection before the answer: counted */
+	bool overlapped;   /* another server request of the process was open at its header */
+	bool until_close;  /* the response lasts until the connection ends */
+	bool proved;	   /* its reader wrote the response's head */
+	bool one_writer;   /* `writer` wrote everything of the response so far */
+	bool complete;	   /* the response's end was seen */
+	bool minted;	   /* it was given its own id, for good */
+	bool placed;	   /* it stands in `ends` */
+	bool joined;	   /* its other end is known */
+	bool relays;	   /* an outbound request was guessed to be its */
+	struct tl_place place;	/* names it at both ends; unknown: 0, 0 */
+	struct tl_place hop;	/* its id as an exchange */
+	struct tl_place parent; /* hop of the request in whose service it was made; unknown: 0, 0 */
+	char *method, *path;	/* owned, NUL-terminated, until told */
+	struct tl_packed *ids;	/* owned; NULL none */
 	struct tl_token *tokens;		  /* owned: entries in the index of ids */
 	struct tl_request *next;		  /* of the connection's queue, or of `recent` */
 	struct tl_request *next_open, *prev_open; /* of the process */
@@ -158,6 +175,14 @@ struct tl_conn {
 	char *method, *path; /* owned: of the request whose head is being read */
 	uint64_t first_ns, response_first_ns;
 	struct tl_actor_key response_writer;
+	struct tl_actor_key began_by; /* who moved the first byte of the request being read */
+	struct tl_placing placing;
+	uint64_t request_at;	   /* what the request parser had been fed before this call */
+	struct tl_conn_fcgi *fcgi; /* owned: it speaks FastCGI */
+	struct tl_conn_h2 *h2;	   /* owned: it speaks HTTP/2 */
+	uint32_t answers;	   /* h2: stream whose response block is under way */
+	bool upgrade;		   /* the response under way switches to HTTP/2 */
+	struct tl_relayed relayed; /* client: whose its newest request is */
 	bool mixed; /* the request being read began in one call with the end of another */
 	struct tl_request *queue, *queue_tail; /* open requests, oldest first */
 	uint32_t depth;			       /* their number */
@@ -175,7 +200,9 @@ struct tl_corr {
 	struct tl_map *actors; /* struct tl_actor_key -> struct tl_actor * */
 	struct tl_map *conns;  /* struct tl_sock_key -> struct tl_conn * */
 	struct tl_lineage *lineage;
-	struct tl_map *index;  /* u64 -> struct tl_token *: ids of server requests, by word */
+	struct tl_map *index; /* u64 -> struct tl_token *: ids of server requests, by word */
+	struct tl_map *ends;  /* struct tl_place -> the requests at both ends */
+	struct tl_relay *relay;
 	struct tl_conn *newest, *oldest;
 	struct tl_request *recent, *recent_tail; /* ended server requests, oldest first */
 	uint32_t n_recent, n_requests;		 /* n_requests: all that exist */

@@ -14,6 +14,7 @@
 #include "agent/correlate/hold.h"
 #include "agent/correlate/lineage.h"
 #include "agent/correlate/proc.h"
+#include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
 #include "agent/correlate/tail.h"
 
@@ -47,8 +48,10 @@ static bool make_tables(struct tl_corr *corr)
 	corr->index = tl_map_new(sizeof(uint64_t), sizeof(void *),
 				 (size_t)options->max_requests * TL_TOKENS_MAX);
 	corr->lineage = tl_lineage_new(options->max_requests);
+	corr->ends = tl_map_new(sizeof(struct tl_place), 2 * sizeof(void *), options->max_requests);
+	corr->relay = tl_relay_new();
 	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index &&
-	       corr->lineage;
+	       corr->lineage && corr->ends && corr->relay;
 }
 
 int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
@@ -99,7 +102,8 @@ void tl_corr_free(struct tl_corr *corr)
 	/* Nobody is told any more. */
 	corr->options.exchange = NULL;
 	corr->options.ignore = NULL;
-	if (corr->actors && corr->conns && corr->index && corr->procs && corr->gates) {
+	if (corr->actors && corr->conns && corr->index && corr->procs && corr->gates &&
+	    corr->ends && corr->relay) {
 		tl_hold_free_all(corr);
 		tl_conn_free_all(corr);
 		tl_request_free_all(corr);
@@ -113,6 +117,8 @@ void tl_corr_free(struct tl_corr *corr)
 	tl_map_free(corr->conns);
 	tl_map_free(corr->index);
 	tl_lineage_free(corr->lineage);
+	tl_map_free(corr->ends);
+	tl_relay_free(corr->relay);
 	free(corr);
 }
 
@@ -145,6 +151,8 @@ static void on_bytes(struct tl_corr *corr, const struct tl_ev_wire *event, const
 		return;
 	corr->event_proc = proc;
 	tl_cproc_gen(corr, proc, event->h.lost_gen);
+	if (event->h.syscall_class == TL_CALL_CONNECT)
+		return tl_relay_connect(corr);
 	conn = tl_conn_find(corr, &key);
 	if (conn)
 		tl_conn_use(corr, conn, proc);
@@ -154,6 +162,7 @@ static void on_bytes(struct tl_corr *corr, const struct tl_ev_wire *event, const
 		tl_cproc_blind(corr, proc);
 	if (conn)
 		tl_conn_read(corr, conn, data);
+	tl_relay_touch(corr, tl_conn_find(corr, &key));
 }
 
 void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data)
@@ -248,6 +257,14 @@ void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uin
 	if (proc)
 		tl_gate_join(corr, proc, service);
 	tl_hold_review(corr);
+}
+
+void tl_corr_serial(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns)
+{
+	struct tl_cproc *proc = corr->options.off ? NULL : tl_cproc_get(corr, tgid, start_ns);
+
+	if (proc && proc->gate)
+		proc->gate->serial = true;
 }
 
 /* Who wrote the line, when lines of it may be waiting. */

@@ -15,6 +15,7 @@
 #define TL_CORRELATE_CORRELATE_H
 
 #include "agent/correlate/ids.h"
+#include "agent/correlate/place.h"
 #include "agent/line.h"
 #include "userspace/base/cleanup.h"
 #include "userspace/base/err.h"
@@ -93,8 +94,10 @@ struct tl_exchange {
 	bool complete;				/* the response's end was seen */
 	const struct tl_ids *ids;
 	const struct tl_ev_wire *socket; /* addresses; valid during the call */
-	uint64_t connection, number;	 /* connection's hash and the request's number on it: the
-					    record's key and uid */
+	struct tl_place hop;	/* its id as an exchange, the same at both ends of the connection */
+	struct tl_place parent; /* hop of the request in whose service it was made; 0, 0 unknown */
+	uint64_t connection, number; /* connection's hash and the request's number on it: the
+					record's key and uid */
 };
 
 struct tl_corr_options {
@@ -106,6 +109,7 @@ struct tl_corr_options {
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
 	bool off;				     /* every line is none, why off */
 	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
+	const int64_t *wall_offset; /* monotonic + this = wall time, in ns; borrowed; NULL: 0 */
 	/* A held line's fate. `line->stage` was HELD. */
 	void (*released)(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
 	void (*exchange)(void *arg, const struct tl_exchange *exchange);
@@ -127,6 +131,12 @@ TL_DEFINE_CLEANUP(struct tl_corr *, tl_corr_free);
  * and tell exchanges. */
 void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data);
 
+/* The unit `event` (its tgid, start_ns, unit_kind, unit, tid and time) began to serve stream
+ * `stream` of the HTTP/2 connection `sock`: a runtime's probe says so. False: that stream is not
+ * known, or has somebody already. */
+bool tl_corr_bind_stream(struct tl_corr *corr, const struct tl_event *event,
+			 const struct tl_sock_key *sock, uint32_t stream);
+
 /* Fork, exec, exit. `service` (for EXEC, SELECTED: hash of executable and command line; 0 unknown)
  * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
@@ -136,6 +146,11 @@ void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event);
 
 /* Names the service of a process whose gate evidence is pooled with others of the same hash. */
 void tl_corr_service(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns, uint64_t service);
+
+/* The process's runtime serves one request at a time, on one thread, and does nothing else
+ * meanwhile (php-fpm): its thread rule needs no proof, but one contradiction ends it all the same.
+ */
+void tl_corr_serial(struct tl_corr *corr, uint32_t tgid, uint64_t start_ns);
 
 /* Asks for a line. Returns 1 with `*ret` decided now; 0 when it is held: `released` will be called,
  * in order per writer thread. The line must live until then. Lines of one writer thread are never
@@ -152,6 +167,7 @@ struct tl_corr_usage {
 	uint64_t conns, requests, held, held_bytes; /* now */
 	uint64_t exchanges, confirms, contradicts;  /* ever */
 	uint64_t how[TL_HOWS], why[TL_WHYS];	    /* lines, ever */
+	uint64_t generated;			    /* requests given an id of ours, ever */
 	uint64_t full;				    /* times a table was full */
 };
 void tl_corr_usage(const struct tl_corr *corr, struct tl_corr_usage *ret);

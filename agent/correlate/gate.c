@@ -60,6 +60,9 @@ static void pool(struct tl_gate *to, const struct tl_gate *from)
 		to->unit_kind = from->unit_kind;
 	to->direct |= from->direct;
 	to->direct_answers += from->direct_answers;
+	to->relay_confirms += from->relay_confirms;
+	to->relay_contradicts += from->relay_contradicts;
+	to->serial |= from->serial;
 }
 
 void tl_gate_join(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)
@@ -139,7 +142,8 @@ bool tl_level_on(const struct tl_corr *corr, enum tl_how rule)
 static uint64_t needed(const struct tl_corr *corr, const struct tl_gate *gate, enum tl_how rule)
 {
 	if (rule == TL_HOW_APP || rule == TL_HOW_INLINE ||
-	    (rule == TL_HOW_UNIT && tl_unit_is_own(gate->unit_kind)))
+	    (rule == TL_HOW_UNIT && tl_unit_is_own(gate->unit_kind)) ||
+	    (rule == TL_HOW_THREAD && gate->serial))
 		return 0;
 	return corr->options.gate_confirms;
 }

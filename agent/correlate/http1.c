@@ -323,18 +323,26 @@ static size_t feed_some(struct tl_http1 *parser, const char *data, size_t len)
 	}
 }
 
-void tl_http1_feed(struct tl_http1 *parser, const char *data, size_t len)
+size_t tl_http1_feed(struct tl_http1 *parser, const char *data, size_t len)
 {
+	const char *begin = data;
+	size_t of_http = len;
+
 	while (len) {
 		size_t taken = feed_some(parser, data, len);
 
 		data += taken;
 		len -= taken;
+		parser->fed += taken;
+		if (parser->state == TL_HTTP1_TUNNEL && of_http > (size_t)(data - begin))
+			of_http = (size_t)(data - begin);
 	}
+	return of_http;
 }
 
 void tl_http1_skip(struct tl_http1 *parser, uint64_t len)
 {
+	parser->fed += len;
 	while (len) {
 		switch ((enum tl_http1_state)parser->state) {
 		case TL_HTTP1_BODY:

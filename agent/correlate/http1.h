@@ -64,6 +64,7 @@ struct tl_http1 {
 	uint64_t left;		     /* by state */
 	uint64_t length;	     /* Content-Length */
 	uint64_t body_bytes;	     /* of the message so far */
+	uint64_t fed;		     /* bytes fed or skipped before those being looked at, ever */
 	int status;
 	uint8_t state; /* enum tl_http1_state */
 	bool response;
@@ -79,8 +80,8 @@ void tl_http1_init(struct tl_http1 *parser, bool response, const struct tl_http1
 /* Forgets the message under way and zeroes what was buffered: idle again. */
 void tl_http1_reset(struct tl_http1 *parser);
 
-/* Bytes moved and seen. */
-void tl_http1_feed(struct tl_http1 *parser, const char *data, size_t len);
+/* Bytes moved and seen. Returns how many of them belong to HTTP: fewer when it ended within. */
+size_t tl_http1_feed(struct tl_http1 *parser, const char *data, size_t len);
 
 /* Bytes moved and not seen: body bytes are skipped by count; anything else breaks. */
 void tl_http1_skip(struct tl_http1 *parser, uint64_t len);
@@ -96,6 +97,9 @@ static inline bool tl_http1_broken(const struct tl_http1 *parser)
 /* Whether the bytes begin with a method in common use and a space: 2 yes; 1 too short to tell; 0
  * no. */
 int tl_http1_looks_request(struct tl_span data);
+
+/* The path of a request's target, without scheme, authority, query and fragment. Borrowed. */
+struct tl_span tl_http1_path(struct tl_span target);
 
 /* The same for `HTTP/1.`. */
 int tl_http1_looks_response(struct tl_span data);

@@ -45,7 +45,7 @@ static bool read_version(struct tl_http1 *parser, struct tl_span s)
 
 /* Keeps the path alone: a query, a fragment or a user's password in the authority are nobody's
  * business here. */
-static struct tl_span path_of(struct tl_span target)
+struct tl_span tl_http1_path(struct tl_span target)
 {
 	const char *end, *scheme = target.len ? memmem(target.data, target.len, "://", 3) : NULL;
 
@@ -78,7 +78,7 @@ bool tl_http1_request_line(struct tl_http1 *parser, struct tl_span line)
 	if (!read_version(parser,
 			  (struct tl_span){last + 1, (size_t)(line.data + line.len - last - 1)}))
 		return false;
-	start.path = path_of(trim((struct tl_span){space + 1, (size_t)(last - space - 1)}));
+	start.path = tl_http1_path(trim((struct tl_span){space + 1, (size_t)(last - space - 1)}));
 	parser->ops->start(parser->arg, &start);
 	return true;
 }

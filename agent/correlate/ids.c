@@ -6,7 +6,6 @@
 #include "agent/correlate/ids.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "agent/correlate/id_formats.h"
 
@@ -46,8 +45,8 @@ static const struct tl_id_format formats[] = {
 
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
-/* Stands where the header's name would, for `correlation.source`. */
-static const char generated[] = "generated";
+/* Stand where the header's name would, for `correlation.source`. */
+static const char generated[] = "generated", inherited[] = "inherited";
 
 void tl_ids_init(struct tl_ids *ids)
 {
@@ -208,7 +207,7 @@ static int primary_score(const struct tl_id *id)
 	const struct tl_id_format *format;
 	int order;
 
-	if (id->kind == TL_ID_GENERATED)
+	if (id->kind >= TL_ID_GENERATED)
 		return 500;
 	if (id->kind != TL_ID_REQUEST && id->kind != TL_ID_TRACE)
 		return -1;
@@ -244,32 +243,22 @@ void tl_ids_settle(struct tl_ids *ids)
 	pick_primary(ids);
 }
 
-/* Stafford's variant 13 of the murmur finaliser: every input bit reaches every output bit, and no
- * two inputs meet. */
-static uint64_t mix(uint64_t x)
+void tl_ids_add(struct tl_ids *ids, enum tl_id_kind kind, const char *header, struct tl_span value)
 {
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
-
-void tl_ids_mint(struct tl_ids *ids, const char *instance, uint64_t connection, uint64_t number)
-{
-	char text[TL_ID_VALUE_MAX];
 	struct tl_id *id;
 
-	if (ids->primary >= 0)
+	if (ids->primary >= 0 || value.len > TL_ID_VALUE_MAX)
 		return;
 	if (ids->n == TL_IDS_MAX) {
 		ids->n--;
 		ids->dropped++;
 	}
-	snprintf(text, sizeof(text), "%.16s%016llx", instance ? instance : "0000000000000000",
-		 (unsigned long long)mix(connection + mix(number)));
+	if (!header)
+		header = kind == TL_ID_INHERITED ? inherited : generated;
 	id = &ids->id[ids->n];
-	*id = (struct tl_id){.header = generated, .kind = TL_ID_GENERATED};
-	id->len = (uint16_t)strlen(text);
-	memcpy(id->value, text, id->len);
+	*id = (struct tl_id){.header = header, .kind = (uint8_t)kind};
+	id->len = (uint16_t)value.len;
+	memcpy(id->value, value.data, value.len);
 	ids->primary = (int)ids->n++;
 }
 

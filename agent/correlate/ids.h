@@ -17,6 +17,8 @@ enum tl_id_kind {
 	TL_ID_TRACE,	 /* has a trace id */
 	TL_ID_OTHER,	 /* known header with a format of its own, kept raw */
 	TL_ID_GENERATED, /* minted by tapline because none came */
+	TL_ID_INHERITED, /* of the request in whose service this one was made */
+	TL_ID_ADOPTED,	 /* a gateway made it for the request and sent it onward */
 };
 
 struct tl_id {
@@ -51,9 +53,10 @@ int tl_ids_header(struct tl_ids *ids, struct tl_span name, struct tl_span value,
  * primary. */
 void tl_ids_settle(struct tl_ids *ids);
 
-/* Adds a generated id when there is no other: 32 hex digits from `instance`, connection and number,
- * so that both a restart and another host make others. */
-void tl_ids_mint(struct tl_ids *ids, const char *instance, uint64_t connection, uint64_t number);
+/* Adds an id that did not come in a header, and makes it the primary one; does nothing when there
+ * is a primary one already. GENERATED and INHERITED have `header` NULL; ADOPTED names the header
+ * that sent it onward (static). The primary one of a settled set changes no more. */
+void tl_ids_add(struct tl_ids *ids, enum tl_id_kind kind, const char *header, struct tl_span value);
 
 /* True when `value` equals one of the ids (raw value or trace id). */
 bool tl_ids_has(const struct tl_ids *ids, struct tl_span value);

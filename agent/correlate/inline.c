@@ -137,7 +137,7 @@ void tl_inline_add(struct tl_corr *corr, struct tl_request *request, const struc
 	struct tl_span trace = tl_span_str(ids->trace_id);
 
 	for (uint32_t i = 0; i < ids->n; i++)
-		if (ids->id[i].kind == TL_ID_REQUEST)
+		if (ids->id[i].kind == TL_ID_REQUEST || ids->id[i].kind == TL_ID_ADOPTED)
 			add_token(corr, request, (struct tl_span){ids->id[i].value, ids->id[i].len},
 				  false);
 	if (!trace.len)

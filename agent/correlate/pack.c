@@ -92,6 +92,11 @@ void tl_ids_unpack(const struct tl_packed *packed, struct tl_ids *ret)
 	}
 }
 
+int tl_ids_packed_primary(const struct tl_packed *packed)
+{
+	return packed ? packed->primary : -1;
+}
+
 bool tl_ids_packed_equal(const struct tl_packed *a, const struct tl_packed *b)
 {
 	if (!a || !b || !a->n || a->n != b->n || a->bytes != b->bytes)

@@ -14,6 +14,9 @@ struct tl_packed *tl_ids_pack(const struct tl_ids *ids);
 /* Fills `ret`; NULL gives no ids. */
 void tl_ids_unpack(const struct tl_packed *packed, struct tl_ids *ret);
 
+/* The primary id's index, -1 none. */
+int tl_ids_packed_primary(const struct tl_packed *packed);
+
 /* True when both hold the same ids, and at least one. */
 bool tl_ids_packed_equal(const struct tl_packed *a, const struct tl_packed *b);
 

@@ -3,6 +3,7 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/hold.h"
+#include "agent/correlate/hop.h"
 #include "agent/correlate/inline.h"
 #include "agent/correlate/pack.h"
 #include "agent/correlate/gate.h"
@@ -14,6 +15,7 @@ static void free_request(struct tl_corr *corr, struct tl_request *request)
 	struct tl_cproc *proc = request->proc;
 
 	tl_inline_remove(corr, request);
+	tl_hop_forget(corr, request);
 	tl_actor_forget(corr, request);
 	free(request->method);
 	free(request->path);
@@ -107,6 +109,7 @@ struct tl_request *tl_request_new(struct tl_corr *corr, struct tl_conn *conn)
 		request->started_before = request->proc->started++;
 		request->proc->open_server++;
 	}
+	tl_hop_name(corr, request);
 	link_request(conn, request);
 	return request;
 }
@@ -152,6 +155,8 @@ static void tell(struct tl_corr *corr, struct tl_request *request, bool complete
 		.socket = &request->conn->address,
 		.connection = request->connection,
 		.number = request->number,
+		.hop = request->hop,
+		.parent = request->parent,
 	};
 
 	corr->usage.exchanges++;
@@ -209,16 +214,25 @@ void tl_request_set_ids(struct tl_corr *corr, struct tl_request *request, const 
 void tl_request_ids(struct tl_corr *corr, struct tl_request *request, struct tl_ids *ret)
 {
 	struct tl_packed *packed;
+	char own[33];
 
 	tl_ids_unpack(request->ids, ret);
 	if (ret->primary >= 0)
 		return;
-	tl_ids_mint(ret, corr->instance, request->connection, request->number);
+	tl_hop_text(&request->hop, own);
+	tl_ids_add(ret, TL_ID_GENERATED, NULL, tl_span_str(own));
+	request->minted = true;
+	corr->usage.generated++;
 	packed = tl_ids_pack(ret);
 	if (!packed)
 		return;
 	free(request->ids);
 	request->ids = packed;
+}
+
+bool tl_request_has_id(const struct tl_request *request)
+{
+	return request->minted || tl_ids_packed_primary(request->ids) >= 0;
 }
 
 bool tl_request_same_ids(const struct tl_request *a, const struct tl_request *b)

@@ -23,6 +23,9 @@ void tl_request_free_all(struct tl_corr *corr);
 /* Fills `ret` with its ids; mints one when it has none, for good. */
 void tl_request_ids(struct tl_corr *corr, struct tl_request *request, struct tl_ids *ret);
 
+/* Whether it has an id, or was given one. */
+bool tl_request_has_id(const struct tl_request *request);
+
 /* Replaces its ids by `ids` (settled), and makes them findable in text. */
 void tl_request_set_ids(struct tl_corr *corr, struct tl_request *request, const struct tl_ids *ids);
 

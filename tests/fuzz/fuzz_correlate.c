@@ -291,6 +291,10 @@ static void noise(struct model *m)
 					   .sock_ino = 7};
 
 		event.h.type = draw(m, 8) ? TL_EV_WIRE : TL_EV_SOCK;
+		event.h.syscall_class = draw(m, 8) ? TL_CALL_READ : TL_CALL_CONNECT;
+		event.placed = (uint16_t)draw(m, 2);
+		event.family = draw(m, 2) ? TL_SOCK_UNIX : TL_SOCK_INET;
+		event.seq = draw(m, 4);
 		event.h.tgid = 500 + draw(m, 2);
 		event.h.flags = (uint8_t)draw(m, 256);
 		event.call_len = draw(m, 3);

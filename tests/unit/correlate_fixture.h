@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "agent/correlate/correlate.h"
+#include "agent/correlate/hop.h"
 
 #define MAX_LINES 4096
 #define HELD (-1)
@@ -42,7 +43,9 @@ struct bed {
 	unsigned exchanges, complete, servers, ignored;
 	int status; /* of the last exchange */
 	char path[64], exchange_id[64];
+	char hop[33], hop_before[33], parent[33]; /* of the last exchange; the one before */
 	uint64_t request_bytes, response_bytes;
+	uint32_t waited_ns; /* of the next events; 0: TL_WAITED_MAX */
 	bool batched;
 	uint64_t waits[64]; /* when each thread (id modulo) waited last; 0 never */
 };
@@ -85,6 +88,11 @@ static inline void on_exchange(void *arg, const struct tl_exchange *x)
 	bed->status = x->status;
 	snprintf(bed->path, sizeof(bed->path), "%.*s", (int)x->path.len, x->path.data);
 	copy_id(bed->exchange_id, x->ids);
+	memcpy(bed->hop_before, bed->hop, sizeof(bed->hop));
+	tl_hop_text(&x->hop, bed->hop);
+	tl_hop_text(&x->parent, bed->parent);
+	if (!tl_place_known(&x->parent))
+		bed->parent[0] = '\0';
 	bed->request_bytes = x->request_bytes;
 	bed->response_bytes = x->response_bytes;
 	assert_true(x->request_ns <= x->header_ns && x->header_ns <= x->end_ns);
@@ -145,7 +153,7 @@ static inline struct tl_event head_of(struct bed *bed, const struct who *who, ui
 				 .start_ns = bed->start_ns,
 				 .unit = who->unit,
 				 .lost_gen = bed->lost_gen,
-				 .waited_ns = waited_ns(bed, who)};
+				 .waited_ns = bed->waited_ns ? bed->waited_ns : waited_ns(bed, who)};
 }
 
 /* `moved` bytes, of which the text is seen. */

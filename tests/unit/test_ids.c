@@ -213,26 +213,25 @@ static void contexts_of_several_headers_are_put_together(void **state)
 	assert_int_equal(ids.id[0].len, strlen("_dd.p.tid=640cfd8d00000000"));
 }
 
-static void a_minted_id_is_stable_and_unlike_others_and_yields_to_none_that_came(void **state)
+static void an_id_of_ours_yields_to_one_that_came_and_to_none_after_it(void **state)
 {
-	struct tl_ids a, b;
+	struct tl_ids ids;
 
 	(void)state;
-	tl_ids_init(&a);
-	tl_ids_init(&b);
-	tl_ids_mint(&a, "0123456789abcdef", 7, 1);
-	tl_ids_mint(&b, "0123456789abcdef", 7, 2);
-	assert_int_equal(a.id[a.primary].len, 32);
-	assert_int_equal(a.id[a.primary].kind, TL_ID_GENERATED);
-	assert_memory_not_equal(a.id[0].value, b.id[0].value, 32);
-	tl_ids_init(&b);
-	tl_ids_mint(&b, "0123456789abcdef", 7, 1);
-	assert_memory_equal(a.id[0].value, b.id[0].value, 32);
-	tl_ids_init(&b);
-	add(&b, "x-request-id", "r");
-	tl_ids_settle(&b);
-	tl_ids_mint(&b, "0123456789abcdef", 7, 1);
-	assert_int_equal(b.n, 1);
+	tl_ids_init(&ids);
+	tl_ids_add(&ids, TL_ID_GENERATED, NULL, TL_SPAN_LIT("0123"));
+	assert_int_equal(ids.id[ids.primary].kind, TL_ID_GENERATED);
+	assert_string_equal(ids.id[ids.primary].header, "generated");
+	tl_ids_add(&ids, TL_ID_INHERITED, NULL, TL_SPAN_LIT("4567"));
+	assert_int_equal(ids.n, 1);
+	tl_ids_init(&ids);
+	add(&ids, "x-request-id", "r");
+	tl_ids_settle(&ids);
+	tl_ids_add(&ids, TL_ID_INHERITED, NULL, TL_SPAN_LIT("4567"));
+	assert_int_equal(ids.n, 1);
+	tl_ids_init(&ids);
+	tl_ids_add(&ids, TL_ID_ADOPTED, "x-request-id", TL_SPAN_LIT("89"));
+	assert_string_equal(ids.id[ids.primary].header, "x-request-id");
 }
 
 static void what_was_given_out_stays_primary_when_the_response_brings_an_id(void **state)
@@ -242,7 +241,7 @@ static void what_was_given_out_stays_primary_when_the_response_brings_an_id(void
 	(void)state;
 	tl_ids_init(&ids);
 	tl_ids_settle(&ids);
-	tl_ids_mint(&ids, "0123456789abcdef", 1, 1);
+	tl_ids_add(&ids, TL_ID_GENERATED, NULL, TL_SPAN_LIT("0123"));
 	assert_int_equal(
 		tl_ids_header(&ids, TL_SPAN_LIT("x-request-id"), TL_SPAN_LIT("born"), true), 1);
 	tl_ids_settle(&ids);
@@ -302,7 +301,7 @@ int main(void)
 			a_request_id_is_primary_before_a_trace_and_the_strongest_trace_wins),
 		cmocka_unit_test(contexts_of_several_headers_are_put_together),
 		cmocka_unit_test(
-			a_minted_id_is_stable_and_unlike_others_and_yields_to_none_that_came),
+			an_id_of_ours_yields_to_one_that_came_and_to_none_after_it),
 		cmocka_unit_test(what_was_given_out_stays_primary_when_the_response_brings_an_id),
 		cmocka_unit_test(past_the_maximum_ids_are_dropped_and_counted),
 		cmocka_unit_test(packing_keeps_everything),

@@ -54,8 +54,10 @@ struct signal_struct;
 struct task_struct;
 struct in6_addr;
 struct sock_common;
-struct sock;
 struct socket;
+struct sock;
+struct tcp_sock;
+struct socket_alloc;
 struct sockaddr_un;
 struct unix_address;
 struct unix_sock;
@@ -211,14 +213,30 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
-struct sock {
-	struct sock_common __sk_common;
-	u16 sk_type;
-};
-
 struct socket {
 	short int type;
 	struct sock *sk;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_type;
+	u16 sk_protocol;
+	struct socket *sk_socket;
+};
+
+struct tcp_sock {
+	u32 copied_seq;
+	u32 write_seq;
+	u32 rcv_nxt;
+	u32 snd_una;
+	u64 bytes_received;
+	u64 bytes_acked;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
 };
 
 struct sockaddr_un {
