@@ -104,12 +104,31 @@ static void returns_are_found_and_not_in_other_instructions(void **state)
 	assert_int_equal(tl_x86_returns(code, 4, at, 2), -ENOTSUP); /* ends amid one */
 }
 
+static void calls_of_functions_are_found(void **state)
+{
+	/* at 0x1000: call 0x2000; mov $0xe8,%eax; call 0x3000; ret */
+	static const unsigned char code[] = {0xe8, 0xfb, 0x0f, 0x00, 0x00, 0xb8, 0xe8, 0x00,
+					     0x00, 0x00, 0xe8, 0xf1, 0x1f, 0x00, 0x00, 0xc3};
+	static const uint64_t targets[] = {0x3000, 0x2000};
+	uint32_t at[2], target[2];
+
+	(void)state;
+	assert_int_equal(tl_x86_calls(code, sizeof(code), 0x1000, targets, 2, at, target, 2), 2);
+	assert_int_equal(at[0], 0);
+	assert_int_equal(target[0], 1);
+	assert_int_equal(at[1], 10);
+	assert_int_equal(target[1], 0);
+	assert_int_equal(tl_x86_calls(code, sizeof(code), 0x1000, targets, 2, at, target, 1),
+			 -E2BIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_instructions_have_their_lengths),
 		cmocka_unit_test(what_is_not_for_64_bits_is_unknown),
 		cmocka_unit_test(returns_are_found_and_not_in_other_instructions),
+		cmocka_unit_test(calls_of_functions_are_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
