@@ -88,7 +88,8 @@ int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t star
 
 /* What a probe does. */
 enum tl_probe_kind {
-	TL_PROBE_GO_BORN, /* at a RET of runtime.newproc1 */
+	TL_PROBE_GO_BORN,   /* at a RET of runtime.newproc1 */
+	TL_PROBE_GO_QUEUED, /* where runtime.newproc calls runtime.runqput */
 	TL_PROBE_PY_BORN, /* return of PyContext_CopyCurrent */
 	TL_PROBE_PY_END,  /* destructor of contexts */
 	TL_PROBE_TLS_READ,

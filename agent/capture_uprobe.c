@@ -14,6 +14,7 @@ static struct bpf_program *program_of(const struct tl_capture *capture, enum tl_
 	const struct tapline_bpf *skel = capture->skel;
 	struct bpf_program *const programs[TL_PROBE_KINDS] = {
 		[TL_PROBE_GO_BORN] = skel->progs.tl_go_born,
+		[TL_PROBE_GO_QUEUED] = skel->progs.tl_go_queued,
 		[TL_PROBE_PY_BORN] = skel->progs.tl_py_born,
 		[TL_PROBE_PY_END] = skel->progs.tl_py_end,
 		[TL_PROBE_TLS_READ] = skel->progs.tl_tls_read,

@@ -235,6 +235,21 @@ static void put_log(const struct tl_worker *worker, struct tl_buf *out)
 	       "Appends that waited because the local log was full.", worker->counters.log_full);
 }
 
+static void put_uprobes(const struct tl_worker *worker, struct tl_buf *out)
+{
+	struct tl_learn_usage usage;
+
+	tl_learn_usage(worker->learn, &usage);
+	simple(out, "tapline_agent_uprobes_attached_total", "counter",
+	       "Uprobes put into tapped processes.", usage.attached);
+	simple(out, "tapline_agent_uprobes_failed_total", "counter",
+	       "Uprobes that could not be put in: less is known of their processes.",
+	       usage.failed);
+	simple(out, "tapline_agent_units_refused_total", "counter",
+	       "Processes whose execution unit cannot be read: lines say unit-unknown.",
+	       usage.refused);
+}
+
 static void put_kafka(const struct tl_worker *worker, struct tl_buf *out)
 {
 	const struct tl_forward_usage *usage = &worker->forward_usage;
@@ -262,6 +277,7 @@ void tl_worker_metrics(void *arg, struct tl_buf *out)
 	put_dropped(worker, out);
 	put_correlation(worker, out);
 	put_log(worker, out);
+	put_uprobes(worker, out);
 	put_kafka(worker, out);
 	pthread_mutex_lock(&streams_lock);
 	tl_buf_add(out, streams_text.data, streams_text.len);

@@ -50,10 +50,8 @@ static __always_inline void tl_born(struct tl_hit *h, __u8 kind, __u64 unit, __u
 		tl_wire_lose(h, TL_LOST_RING_FULL);
 }
 
-/* At a RET of runtime.newproc1, on the system stack: the new g is returned in AX; the goroutine
- * that says `go` is still the thread's current one. */
-SEC("uprobe")
-int tl_go_born(struct pt_regs *ctx)
+/* On the system stack: the goroutine that says `go` still is the thread's current one. */
+static __always_inline int tl_go_new(struct pt_regs *ctx, __u64 g)
 {
 	struct tl_hit h = {};
 	struct tl_proc *p = tl_our_proc(&h, ctx);
@@ -61,10 +59,25 @@ int tl_go_born(struct pt_regs *ctx)
 
 	if (!p || p->unit_kind != TL_UNIT_GOROUTINE || !p->g_goid_off)
 		return 0;
-	if (bpf_probe_read_user(&id, sizeof(id), (void *)(ctx->ax + p->g_goid_off)) || !id)
+	if (bpf_probe_read_user(&id, sizeof(id), (void *)(g + p->g_goid_off)) || !id)
 		return 0;
 	tl_born(&h, TL_UNIT_GOROUTINE, id, tl_unit(h.id >> 32));
 	return 0;
+}
+
+/* At a RET of runtime.newproc1, which returns the new g in AX. */
+SEC("uprobe")
+int tl_go_born(struct pt_regs *ctx)
+{
+	return tl_go_new(ctx, ctx->ax);
+}
+
+/* Where runtime.newproc calls runtime.runqput with it as the second argument: a call is emulated by
+ * the kernel, where a return is stepped over, which takes two traps. */
+SEC("uprobe")
+int tl_go_queued(struct pt_regs *ctx)
+{
+	return tl_go_new(ctx, ctx->bx);
 }
 
 /* At the return of PyContext_CopyCurrent: a copy of the running context, for a task, a callback or

@@ -114,45 +114,71 @@ static bool is_go_function(const unsigned char *code, size_t n)
 
 struct function {
 	uint64_t address;
-	uint32_t returns[RETURNS_MAX]; /* offsets */
-	int n;
+	size_t size;
+	unsigned char body[BODY_MAX];
 };
 
 static bool find_function(const struct tl_elf *elf, const char *name, struct function *ret)
 {
-	_cleanup_(freep) unsigned char *body = malloc(BODY_MAX);
 	struct tl_elf_symbol symbol;
 	uint64_t at;
 
-	if (!body)
-		return false;
 	if ((!tl_elf_symbol(elf, name, &symbol) || !symbol.size) &&
 	    !in_pc_table(elf, name, &symbol))
 		return false;
 	if (symbol.size > BODY_MAX || !tl_elf_offset(elf, symbol.address, &at) ||
-	    !tl_elf_read(elf, at, body, symbol.size) || !is_go_function(body, symbol.size))
+	    !tl_elf_read(elf, at, ret->body, symbol.size) ||
+	    !is_go_function(ret->body, symbol.size))
 		return false;
 	ret->address = symbol.address;
-	ret->n = tl_x86_returns(body, symbol.size, ret->returns, RETURNS_MAX);
-	return ret->n > 0;
+	ret->size = symbol.size;
+	return true;
 }
 
 static bool probe_returns(const struct tl_elf *elf, uint64_t ino, const struct function *function,
 			  enum tl_probe_kind kind, struct tl_runtime_unit *unit)
 {
-	for (int i = 0; i < function->n; i++)
-		if (!tl_unit_probe(unit, elf, ino, function->address + function->returns[i], kind))
+	uint32_t returns[RETURNS_MAX];
+	int n = tl_x86_returns(function->body, function->size, returns, RETURNS_MAX);
+
+	for (int i = 0; i < n; i++)
+		if (!tl_unit_probe(unit, elf, ino, function->address + returns[i], kind))
 			return false;
-	return true;
+	return n > 0;
+}
+
+/* runtime.newproc runs a function on the system stack that calls newproc1, and then runqput with
+ * what it returned: these two, once each, in this order. */
+static bool probe_queue(const struct tl_elf *elf, uint64_t ino, struct function *function,
+			struct tl_runtime_unit *unit)
+{
+	uint64_t targets[2];
+	uint32_t at[2], target[2];
+
+	if (!find_function(elf, "runtime.newproc1", function))
+		return false;
+	targets[0] = function->address;
+	if (!find_function(elf, "runtime.runqput", function))
+		return false;
+	targets[1] = function->address;
+	if (!find_function(elf, "runtime.newproc.func1", function))
+		return false;
+	return tl_x86_calls(function->body, function->size, function->address, targets, 2, at,
+			    target, 2) == 2 &&
+	       target[0] == 0 && target[1] == 1 &&
+	       tl_unit_probe(unit, elf, ino, function->address + at[1], TL_PROBE_GO_QUEUED);
 }
 
 bool tl_go_born(const struct tl_elf *elf, struct tl_runtime_unit *unit)
 {
-	struct function function;
+	_cleanup_(freep) struct function *function = malloc(sizeof(*function));
 	struct stat st;
 
-	return fstat(elf->fd, &st) == 0 && find_function(elf, "runtime.newproc1", &function) &&
-	       probe_returns(elf, st.st_ino, &function, TL_PROBE_GO_BORN, unit);
+	if (!function || fstat(elf->fd, &st) < 0)
+		return false;
+	return probe_queue(elf, st.st_ino, function, unit) ||
+	       (find_function(elf, "runtime.newproc1", function) &&
+		probe_returns(elf, st.st_ino, function, TL_PROBE_GO_BORN, unit));
 }
 
 bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit)
@@ -165,17 +191,20 @@ bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit)
 		{"crypto/tls.(*Conn).Read", TL_PROBE_GO_TLS_READ},
 		{"crypto/tls.(*Conn).Write", TL_PROBE_GO_TLS_WRITE},
 	};
-	struct function functions[ARRAY_SIZE(wanted)];
+	_cleanup_(freep) struct function *function = malloc(sizeof(*function));
+	uint64_t entries[ARRAY_SIZE(wanted)];
 	unsigned before = unit->n_probes;
 	struct stat st;
-	bool all = fstat(elf->fd, &st) == 0;
+	bool all = function && fstat(elf->fd, &st) == 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(wanted) && all; i++)
-		all = find_function(elf, wanted[i].name, &functions[i]) &&
-		      probe_returns(elf, st.st_ino, &functions[i], TL_PROBE_GO_TLS_LEAVE, unit);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted) && all; i++) {
+		all = find_function(elf, wanted[i].name, function) &&
+		      probe_returns(elf, st.st_ino, function, TL_PROBE_GO_TLS_LEAVE, unit);
+		entries[i] = function->address;
+	}
 	/* The entries last: one without its return would leave its note behind. */
 	for (size_t i = 0; i < ARRAY_SIZE(wanted) && all; i++)
-		all = tl_unit_probe(unit, elf, st.st_ino, functions[i].address, wanted[i].kind);
+		all = tl_unit_probe(unit, elf, st.st_ino, entries[i], wanted[i].kind);
 	if (!all)
 		unit->n_probes = before;
 	return all;

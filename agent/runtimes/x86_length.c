@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 enum {
 	M = 1,	    /* ModRM */
@@ -700,6 +701,31 @@ int tl_x86_returns(const unsigned char *code, size_t n, uint32_t *ret, size_t ma
 		if (found == max)
 			return -E2BIG;
 		ret[found++] = (uint32_t)at;
+	}
+	return (int)found;
+}
+
+int tl_x86_calls(const unsigned char *code, size_t n, uint64_t address, const uint64_t *targets,
+		 size_t n_targets, uint32_t *ret_at, uint32_t *ret_target, size_t max)
+{
+	size_t found = 0, length;
+	int32_t distance;
+
+	for (size_t at = 0; at < n; at += length) {
+		length = tl_x86_length(code + at, n - at);
+		if (!length)
+			return -ENOTSUP;
+		if (code[at] != 0xe8)
+			continue;
+		memcpy(&distance, code + at + 1, sizeof(distance));
+		for (size_t i = 0; i < n_targets; i++) {
+			if (address + at + length + (uint64_t)(int64_t)distance != targets[i])
+				continue;
+			if (found == max)
+				return -E2BIG;
+			ret_at[found] = (uint32_t)at;
+			ret_target[found++] = (uint32_t)i;
+		}
 	}
 	return (int)found;
 }

@@ -15,4 +15,10 @@ size_t tl_x86_length(const unsigned char *code, size_t n);
  * more than `max`. */
 int tl_x86_returns(const unsigned char *code, size_t n, uint32_t *ret, size_t max);
 
+/* Finds the direct calls (E8) of a function at `address` to one of `targets`, both as virtual
+ * addresses. Returns their number, offsets and indices of targets in `ret_at` and `ret_target`;
+ * errors as tl_x86_returns. */
+int tl_x86_calls(const unsigned char *code, size_t n, uint64_t address, const uint64_t *targets,
+		 size_t n_targets, uint32_t *ret_at, uint32_t *ret_target, size_t max);
+
 #endif

@@ -47,6 +47,14 @@ __asm__(".text\n.globl fake_newproc\n.type fake_newproc, @function\nfake_newproc
 	"ret\n"
 	".size fake_newproc, . - fake_newproc\n");
 
+/* One that hands its argument on in BX, by a call that has a name. */
+void fake_queue(void *g); /* assembly below */
+extern const char fake_queue_call[];
+__asm__(".text\n.globl fake_queue\n.type fake_queue, @function\nfake_queue:\n"
+	"	push %rbx\n	mov %rdi, %rbx\nfake_queue_call:\n	call 1f\n	pop %rbx\n"
+	"	ret\n1:	ret\n"
+	".size fake_queue, . - fake_queue\n");
+
 FUNCTION void *fake_copy(void *context)
 {
 	__asm__ volatile("");
@@ -204,6 +212,24 @@ static void a_goroutine_is_born_of_the_one_that_runs(void **state)
 	assert_int_equal(e->h.tgid, getpid());
 }
 
+static void a_goroutine_is_told_where_it_is_queued(void **state)
+{
+	struct fake_m m = {0};
+	struct fake_g system = {.m = &m}, parent = {.m = &m, .id = 27}, child = {.id = 28};
+	const struct tl_ev_unit *e;
+
+	(void)state;
+	m.current = &parent;
+	current_g = &system;
+	be(TL_UNIT_GOROUTINE, 0, &current_g, offsetof(struct fake_g, m),
+	   offsetof(struct fake_m, current), offsetof(struct fake_g, id));
+	attach(fake_queue_call, TL_PROBE_GO_QUEUED);
+	fake_queue(&child);
+	e = nth(TL_EV_UNIT, 0);
+	assert_int_equal(e->h.unit, 28);
+	assert_int_equal(e->parent, 27);
+}
+
 static void a_context_keeps_its_number_until_its_end(void **state)
 {
 	static char a, b;
@@ -318,6 +344,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(a_goroutine_is_born_of_the_one_that_runs),
+		CASE(a_goroutine_is_told_where_it_is_queued),
 		CASE(a_context_keeps_its_number_until_its_end),
 		CASE(a_state_of_another_thread_is_no_unit),
 		CASE(plaintext_is_of_the_socket_inside_the_call),

@@ -3,6 +3,7 @@
 #include "tests/unit/inspector_fixture.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -67,6 +68,83 @@ static void a_child_that_the_kernel_selected_may_be_asked_about(void **state)
 	assert_int_equal(tl_inspect_scan(fd), 1);
 	stop_inspector();
 	end_sample(&child);
+}
+
+/* The first mapping of code of the program, with its offset in the file. */
+static uint64_t code_offset(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512], perms[8];
+	unsigned long offset = 0;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%*x-%*x %7s %lx", perms, &offset) == 2 && perms[2] == 'x')
+			break;
+	fclose(maps);
+	return offset;
+}
+
+static void a_probe_is_put_into_code_of_a_selected_process_only(void **state)
+{
+	struct sample wanted = start_sample("tl-probed", -1), other = start_sample("tl-not", -1);
+	uint32_t pid = (uint32_t)wanted.pid;
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1};
+	struct tl_module_info info, same;
+	struct tl_proc_info proc;
+	struct tl_probe_at at = {.kind = TL_PROBE_PY_END, .offset = code_offset() + 64};
+	int file = -1;
+
+	(void)state;
+	start_inspector(&selectors, NULL, 0, 0);
+	assert_int_equal(tl_inspect_process(fd, pid, &proc, NULL), 0);
+	assert_int_equal(tl_inspect_module(fd, pid, "", &info, &file), 0);
+	close(file);
+	assert_int_equal(tl_inspect_module(fd, pid, "test_inspect*", &same, &file), 0);
+	close(file);
+	assert_int_equal(info.ino, same.ino);
+	assert_int_equal(info.start, same.start);
+	assert_int_equal(tl_inspect_module(fd, pid, "libnone.so", &same, &file), -ENOENT);
+	at.ino = info.ino;
+	assert_int_equal(tl_inspect_probe(fd, pid, proc.start_ns, &at), 0);
+	assert_int_equal(fake->probes, 1);
+	assert_int_equal(fake->probe.ino, info.ino);
+	assert_int_equal(fake->probe.offset, at.offset);
+	/* The header of the file is no code; nor is there another file, start or kind. */
+	at.offset = 0;
+	assert_int_equal(tl_inspect_probe(fd, pid, proc.start_ns, &at), -ENOENT);
+	at.offset = code_offset() + 64;
+	at.ino++;
+	assert_int_equal(tl_inspect_probe(fd, pid, proc.start_ns, &at), -ENOENT);
+	at.ino--;
+	assert_int_equal(tl_inspect_probe(fd, pid, proc.start_ns + TL_SEC, &at), -ESRCH);
+	assert_int_equal(tl_inspect_probe(fd, (uint32_t)other.pid, proc.start_ns, &at), -EPERM);
+	assert_int_equal(tl_inspect_module(fd, (uint32_t)other.pid, "", &same, &file), -EPERM);
+	assert_int_equal(tl_inspect_slot(fd, (uint32_t)other.pid, info.start), -EPERM);
+	at.kind = TL_PROBE_KINDS;
+	assert_int_equal(tl_inspect_probe(fd, pid, proc.start_ns, &at), -EINVAL);
+	assert_int_equal(fake->probes, 1);
+	stop_inspector();
+	end_sample(&other);
+	end_sample(&wanted);
+}
+
+static uint64_t secret = 0x1234567812345678;
+static uint32_t small = 7;
+
+static void nothing_but_a_small_number_is_read_out_of_a_process(void **state)
+{
+	struct sample wanted = start_sample("tl-read", -1);
+	uint32_t pid = (uint32_t)wanted.pid;
+	struct tl_selectors selectors = {.pids = &pid, .n_pids = 1};
+
+	(void)state;
+	start_inspector(&selectors, NULL, 0, 0);
+	assert_int_equal(tl_inspect_slot(fd, pid, (uint64_t)(uintptr_t)&small), 7);
+	assert_int_equal(tl_inspect_slot(fd, pid, (uint64_t)(uintptr_t)&secret), -ERANGE);
+	assert_int_equal(tl_inspect_slot(fd, pid, 16), -EFAULT);
+	stop_inspector();
+	end_sample(&wanted);
 }
 
 static void a_pipe_read_by_a_selected_process_is_plumbing(void **state)
@@ -266,6 +344,8 @@ int main(void)
 		INSPECTOR_TEST(a_selected_process_is_told_about_with_its_executable),
 		INSPECTOR_TEST(a_process_that_is_not_selected_is_eperm_and_one_that_is_gone_esrch),
 		INSPECTOR_TEST(a_child_that_the_kernel_selected_may_be_asked_about),
+		INSPECTOR_TEST(a_probe_is_put_into_code_of_a_selected_process_only),
+		INSPECTOR_TEST(nothing_but_a_small_number_is_read_out_of_a_process),
 		INSPECTOR_TEST(a_pipe_read_by_a_selected_process_is_plumbing),
 		INSPECTOR_TEST(verdicts_sockets_and_units_reach_the_programs),
 		INSPECTOR_TEST(streams_come_in_pieces_as_they_were_at_the_start),

@@ -104,6 +104,10 @@ static void check_toolchain(const char *go)
 	assert_memory_equal(unit[1].source, "table", 5);
 	assert_memory_equal(&unit[0].unit, &unit[1].unit, sizeof(unit[0].unit));
 	assert_int_equal(unit[0].unit.tls_off, -8);
+	/* Where goroutines are born: by the symbol in one, by the pc table in the other. */
+	assert_true(unit[0].n_probes > 0);
+	assert_int_equal(unit[0].n_probes, unit[1].n_probes);
+	assert_int_equal(unit[0].probes[0].offset, unit[1].probes[0].offset);
 	for (size_t i = 4; i < ARRAY_SIZE(builds); i += 2)
 		if (built[i] && built[i - 1])
 			assert_memory_equal(&unit[i].unit, &unit[i - 1].unit, sizeof(unit[0].unit));

@@ -242,6 +242,7 @@ static void print_text(struct tl_span json, const struct settings *settings)
 	print_object(json, "log", "local log");
 	print_outage(json);
 	print_object(json, "kafka", "kafka");
+	print_object(json, "uprobes", "uprobes");
 	if (tl_json_find(json, "correlation", &correlation) == 1) {
 		print_object(correlation.raw, "how", "lines by how");
 		print_object(correlation.raw, "why", "without id, why");
