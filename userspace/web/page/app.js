@@ -106,7 +106,7 @@ async function watch() {
 	const health = document.hidden ? null : await api('health').catch(() => null);
 	if (health) {
 		const v = verdict(health);
-		$('health-dot').hidden = v === 'ok' || v === 'wait';
+		$('health-dot').hidden = !(v === 'bad' || v === 'meh');
 		$('health-dot').className = v;
 		$('health-dot').title = v === 'bad' ? 'something was lost' : 'something needs a look';
 		const found = health.store && await api('services', {since: '24h', steps: 1}).catch(() => null);
