@@ -137,8 +137,10 @@ await step('a request shows its lines across services in order, how each is know
 	await page.emulateMedia({colorScheme: 'dark'});
 	await shot('request-dark');
 	await page.emulateMedia({colorScheme: 'light'});
+	await ask('/fail/elsewhere', 'req-elsewhere');
 	await page.keyboard.press('Escape');
-	await until('back at the lines', async () => /#\/lines/.test(page.url()));
+	await until('back at the lines', async () => /#\/lines\?q=refused/.test(page.url()));
+	await until('what came meanwhile', async () => (await bodies()).some(text => text.includes('req-elsewhere')));
 });
 
 await step('the chart: a time is chosen with the mouse and with keys', async () => {
@@ -360,7 +362,7 @@ await step('losses are told by cause, and what helps', async () => {
 	await page.goto(GUARDED + '/#/health');
 	await page.locator('.banner.bad').waitFor();
 	const text = await page.locator('.health').textContent();
-	for (const wanted of [/1000 B lost/, /ring_full/, /lines came faster than the agent took them/, /--ring-size/, /recursion/, /3 events/]) assert.match(text, wanted);
+	for (const wanted of [/1,000 bytes lost/, /ring_full/, /lines came faster than the agent took them/, /--ring-size/, /recursion/, /3 events/]) assert.match(text, wanted);
 	assert.equal(await page.locator('#health-dot').isVisible(), true);
 	await shot('losses');
 });

@@ -98,7 +98,8 @@ export class Lines {
 		const changed = JSON.stringify(args) !== JSON.stringify(this.filter);
 		this.filter = args;
 		this.fillForm();
-		if (changed || !this.stream) this.search();
+		if (changed || this.busy || !this.list.children.length) this.search();
+		else this.resume();
 	}
 
 	fillForm() {
@@ -291,15 +292,16 @@ export class Lines {
 		this.pause.disabled = false;
 		const stream = new EventSource(`api/stream?${new URLSearchParams({q: this.question(), after: this.newest, ...(this.filter.http ? {http: 1} : {})})}`);
 		this.stream = stream;
-		const alive = () => {
+		const alive = e => {
+			this.newest = Number(e.lastEventId) || this.newest;
 			this.page.connection(this.paused ? 'paused' : 'live', this.paused ? 'paused' : 'live');
 			clearTimeout(this.silent);
 			this.silent = setTimeout(() => this.page.connection('bad', 'no signal'), 25000);
 		};
 		stream.addEventListener('begin', alive);
 		stream.addEventListener('beat', alive);
-		stream.addEventListener('records', e => { alive(); this.arrive(JSON.parse(e.data)); });
-		stream.addEventListener('skipped', e => { alive(); this.lost += JSON.parse(e.data).records; this.showFresh(); this.tell(); });
+		stream.addEventListener('records', e => { alive(e); this.arrive(JSON.parse(e.data)); });
+		stream.addEventListener('skipped', e => { alive(e); this.lost += JSON.parse(e.data).records; this.showFresh(); this.tell(); });
 		stream.addEventListener('error', () => {
 			this.page.connection('bad', stream.readyState === EventSource.CLOSED ? 'not connected' : 'connecting again');
 			if (stream.readyState === EventSource.CLOSED) this.retry = setTimeout(() => this.search(), 3000);
@@ -413,5 +415,25 @@ export class Lines {
 		if (turn === this.counting) this.counting = null;
 	}
 
-	hide() { this.stop(); }
+	// The list stays as it is while another view is shown; what comes meanwhile is asked for afterwards.
+	hide() {
+		this.scrolled = this.scroller.scrollTop;
+		this.stop();
+	}
+
+	resume() {
+		if (this.busy) { this.search(); return; }
+		this.stop();
+		this.abort = new AbortController();
+		this.scroller.scrollTop = this.scrolled || 0;
+		this.follow();
+		this.histogramNow();
+	}
+
+	// A page that nobody sees keeps no connection: a browser has six for all its tabs.
+	seen(visible) {
+		clearTimeout(this.unseen);
+		if (!visible) this.unseen = setTimeout(() => { if (this.stream) { this.stop(); this.slept = true; } }, 30000);
+		else if (this.slept) { this.slept = false; this.scrolled = this.scroller.scrollTop; this.resume(); }
+	}
 }
