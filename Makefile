@@ -151,6 +151,11 @@ check: ## Layers, header self-sufficiency, generated docs
 bench: test-deps ## Ratios against peers and floors, interleaved in one run (see docs/performance.md)
 	$(Q)$(MAKE) --no-print-directory all bench-bins
 	$(Q)O=$(abspath $(O)) tests/bench/run.sh
+.PHONY: bench-search
+bench-search: deps ## Write rate of the store, and p50 and p95 of searches over ROWS (1000000) records
+	$(Q)$(MAKE) --no-print-directory $(O)/tests/bench/bench_search
+	$(Q)dir=$$(mktemp -d) && $(O)/tests/bench/bench_search $${ROWS:-1000000} $$dir/store.db $${ROUNDS:-40}; \
+		status=$$?; rm -rf $$dir; exit $$status
 .PHONY: bench-bins
 bench-bins: $(BENCH_BINS)
 

@@ -4,8 +4,9 @@ import {createRequire} from 'node:module';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
+import {spawn} from 'node:child_process';
 
-const {PLAYWRIGHT, PAGE, GUARDED, SHOP, TOKEN, SHOTS, STEPS} = process.env;
+const {PLAYWRIGHT, PAGE, GUARDED, SHOP, TOKEN, TAPLINE, STORE, SPARE, SHOTS, STEPS} = process.env;
 const {chromium} = createRequire(PLAYWRIGHT + '/')('playwright-core');
 const browser = await chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});
 const problems = [];
@@ -136,8 +137,10 @@ await step('a request shows its lines across services in order, how each is know
 	await page.emulateMedia({colorScheme: 'dark'});
 	await shot('request-dark');
 	await page.emulateMedia({colorScheme: 'light'});
+	await ask('/fail/elsewhere', 'req-elsewhere');
 	await page.keyboard.press('Escape');
-	await until('back at the lines', async () => /#\/lines/.test(page.url()));
+	await until('back at the lines', async () => /#\/lines\?q=refused/.test(page.url()));
+	await until('what came meanwhile', async () => (await bodies()).some(text => text.includes('req-elsewhere')));
 });
 
 await step('the chart: a time is chosen with the mouse and with keys', async () => {
@@ -353,6 +356,39 @@ await step('the token: a dialog asks for it, a link brings it, the address forge
 	assert.ok(!page.url().includes(TOKEN), 'the token stays in the address');
 	assert.equal(await page.evaluate(() => document.cookie), '', 'scripts can read the cookie');
 	await until('it is live', async () => await page.locator('#connection').textContent() === 'live');
+});
+
+await step('losses are told by cause, and what helps', async () => {
+	await page.goto(GUARDED + '/#/health');
+	await page.locator('.banner.bad').waitFor();
+	const text = await page.locator('.health').textContent();
+	for (const wanted of [/1,000 bytes lost/, /ring_full/, /lines came faster than the agent took them/, /--ring-size/, /recursion/, /3 events/]) assert.match(text, wanted);
+	assert.equal(await page.locator('#health-dot').isVisible(), true);
+	await shot('losses');
+});
+
+async function serve() {
+	const server = spawn(TAPLINE, ['web', '--store', STORE, '--listen', `127.0.0.1:${SPARE}`], {stdio: 'ignore'});
+	await until('it serves', () => fetch(`http://127.0.0.1:${SPARE}/healthz`).then(a => a.ok, () => false));
+	return server;
+}
+
+await step('tapline goes away and comes back: the page says so, and goes on', async () => {
+	await page.context().close();
+	let server = await serve();
+	try {
+		page = await open(`http://127.0.0.1:${SPARE}/`);
+		await until('it is live', async () => await page.locator('#connection').textContent() === 'live');
+		server.kill('SIGKILL');
+		await until('the page says so', async () => /connect/.test(await page.locator('#connection').textContent()));
+		await ask('/order/meanwhile', 'req-meanwhile');
+		await shot('away');
+		server = await serve();
+		await until('it is live again', async () => await page.locator('#connection').textContent() === 'live');
+		await until('what came meanwhile', async () => (await bodies()).some(text => text.includes('meanwhile')));
+	} finally {
+		server.kill('SIGKILL');
+	}
 });
 
 fs.writeFileSync(`${SHOTS}/web-steps.txt`, done.join('\n') + '\n');

@@ -37,7 +37,12 @@ wait_until 20 "the page does not answer" answers "http://127.0.0.1:$port/healthz
 python3 "$here/web_load.py" $shop 300 > /dev/null
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 echo "$token" > "$work/token"
-background web "$tapline" web --store "$work/store.db" --listen 127.0.0.1:$guarded --token-file "$work/token"
+# ... whose agent, as its status says, lost something.
+mkdir "$work/agent"
+jq -n --arg now "$(date -u +%FT%T.000000000Z)" '{time: $now, version: "test", pid: 1, state: "running", backend: "sys_exit", backend_why: "",
+	ring: "bpf", ring_bytes: 16777216, ring_pending_bytes: 1048576, bytes: {seen: 9000, captured: 8000, records: 8000, gaps: 1000, blind: 0},
+	dropped_bytes: {ring_full: 1000}, dropped_events: {recursion: 3}, records: 80, exchanges: 4, log: {unread_bytes: 0}, streams: []}' > "$work/agent/status.json"
+background web "$tapline" web --store "$work/store.db" --state "$work/agent" --listen 127.0.0.1:$guarded --token-file "$work/token"
 wait_until 10 "the page with a token does not answer" answers "http://127.0.0.1:$guarded/healthz"
 
 # 3. who may read.
@@ -54,7 +59,7 @@ curl -sI -X GET "http://127.0.0.1:$port/" | grep -qi "content-security-policy: d
 	|| die "no policy against scripts in lines"
 
 # 4. the browser.
-PLAYWRIGHT=$playwright PAGE=http://127.0.0.1:$port GUARDED=http://127.0.0.1:$guarded SHOP=http://127.0.0.1:$shop TOKEN=$token \
+PLAYWRIGHT=$playwright PAGE=http://127.0.0.1:$port GUARDED=http://127.0.0.1:$guarded SHOP=http://127.0.0.1:$shop TOKEN=$token TAPLINE=$tapline STORE=$work/store.db SPARE=$((port + 4)) \
 	SHOTS=$O/test-logs STEPS=${STEPS:-} node "$here/web.mjs" || die "the page in the browser"
 ! grep -q "$token" "$work"/*.log || die "the token is in a log"
 say "RESULT page in Chromium: $(grep -c . "$O/test-logs/web-steps.txt") things done as a person does, screenshots in $O/test-logs"

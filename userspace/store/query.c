@@ -10,8 +10,9 @@
 #include "userspace/base/json.h"
 #include "userspace/store/query_internal.h"
 
-#define STEPS 500 /* of SQLite's machine between two looks at the clock */
-#define HARD 20	  /* budgets after which a search that has not seen two rows is given up */
+#define STEPS 500	     /* of SQLite's machine between two looks at the clock */
+#define HARD_NS (3 * TL_SEC) /* past the budget: a search that has not seen two rows is given up   \
+			      */
 #define TAGS_VERSION 2
 
 static int64_t number(sqlite3 *db, const char *sql)
@@ -124,7 +125,7 @@ void tl_scan_begin(struct tl_store_reader *reader, uint64_t budget_ns)
 	reader->scan = (struct tl_scan){0};
 	if (budget_ns) {
 		reader->scan.deadline_ns = now + budget_ns;
-		reader->scan.hard_ns = now + HARD * budget_ns;
+		reader->scan.hard_ns = now + budget_ns + HARD_NS;
 	}
 }
 
@@ -160,6 +161,9 @@ static int run(struct tl_store_reader *reader, struct tl_builder *b,
 		return 0;
 	}
 	ret->end = TL_END_ALL;
+	if (r != SQLITE_DONE && reader->scan.timed_out)
+		return tl_error_set(error, -ETIMEDOUT,
+				    "the search takes too long: choose a time, or more words");
 	return r == SQLITE_DONE ? 0
 				: tl_store_fail(reader->db, "cannot search", reader->path, error);
 }

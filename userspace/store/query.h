@@ -103,7 +103,8 @@ struct tl_search {
 };
 
 /* As tl_store_query, and says in `*ret` how it ended. Rows come by time of observation; where words
- * or fields are looked for, by number, which on one host is the same but for moments. */
+ * or fields are looked for, by number, which on one host is the same but for moments. Errors: as
+ * tl_store_query; -ETIMEDOUT not even two rows were seen in the budget and three seconds more. */
 int tl_store_search(struct tl_store_reader *reader, const struct tl_query *query,
 		    int (*each)(void *arg, const struct tl_row *row), void *arg,
 		    struct tl_search *ret, struct tl_error *error);

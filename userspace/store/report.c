@@ -164,11 +164,13 @@ int tl_store_histogram(struct tl_store_reader *reader, const struct tl_query *qu
 	bounded.before = (struct tl_place){0};
 	bounded.since_ns = histogram->from_ns;
 	bounded.until_ns = histogram->from_ns + histogram->n * histogram->step_ns;
+	if (histogram->before_ns && histogram->before_ns < bounded.until_ns)
+		bounded.until_ns = histogram->before_ns;
 	memcpy(histogram, &empty, sizeof(empty));
 	tl_scan_begin(reader, query->budget_ns);
 	r = count_lines(reader, &bounded, b, histogram, error);
 	tl_scan_begin(reader, 0);
-	if (r == 0 && histogram->complete_ns && labels_suffice(query)) {
+	if (r == 0 && histogram->complete_ns && !histogram->before_ns && labels_suffice(query)) {
 		uint64_t counted = histogram->total;
 
 		r = count_metrics(reader, &bounded, &empty, error);

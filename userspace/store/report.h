@@ -13,7 +13,9 @@
 
 struct tl_histogram {
 	uint64_t from_ns, step_ns;
-	size_t n; /* steps; set by the caller with the times */
+	size_t n;	    /* steps; set by the caller with the times */
+	uint64_t before_ns; /* count only what was observed before; 0: all. To go on after
+			       complete_ns */
 	uint64_t counts[TL_STEPS_MAX][TL_SEVERITY_CLASSES];
 	uint64_t total;
 	bool from_metrics;    /* the sums that the pipeline counted, not the lines themselves */

@@ -45,24 +45,25 @@ static int read_range(const struct tl_api_request *request, struct tl_store_read
 		      struct range *ret, struct tl_error *error)
 {
 	struct tl_contents contents;
-	int64_t steps;
+	int64_t steps, step_ms;
 	uint64_t span, oldest_ns;
 	int r = tl_api_number(request, "steps", 1, TL_STEPS_MAX - 1, STEPS_DEFAULT, &steps, error);
 
+	r = r < 0 ? r : tl_api_number(request, "step_ms", 0, INT32_MAX, 0, &step_ms, error);
 	r = r < 0 ? r : tl_store_contents(reader, &contents, error);
 	if (r < 0)
 		return r;
 	if (!until_ns)
-		until_ns = tl_wall_ns();
+		until_ns = since_ns || !contents.newest_ns ? tl_wall_ns() : contents.newest_ns + 1;
 	/* A chart of a young store is not mostly empty; but none is shorter than a minute for it.
 	 */
 	oldest_ns = contents.oldest_ns && contents.oldest_ns + CHART_MIN_NS < until_ns
 			    ? contents.oldest_ns
 			    : until_ns - CHART_MIN_NS;
-	if (since_ns < oldest_ns && (!since_ns || since_ns + CHART_MIN_NS < until_ns))
+	if (!step_ms && since_ns < oldest_ns && (!since_ns || since_ns + CHART_MIN_NS < until_ns))
 		since_ns = oldest_ns;
 	span = until_ns > since_ns ? until_ns - since_ns : TL_SEC;
-	ret->step_ns = nice_step(span / (uint64_t)steps);
+	ret->step_ns = step_ms ? (uint64_t)step_ms * TL_MS : nice_step(span / (uint64_t)steps);
 	if (ret->step_ns < least_step_ns)
 		ret->step_ns = least_step_ns;
 	ret->from_ns = since_ns - since_ns % ret->step_ns;
@@ -120,6 +121,17 @@ static void add_histogram(struct tl_buf *out, const struct tl_histogram *h)
 	tl_buf_puts(out, "}}\n");
 }
 
+/* Where an earlier answer, that ran out of time, got to. */
+static int read_before(const struct tl_api_request *request, uint64_t *ret, struct tl_error *error)
+{
+	const char *text = request->argument(request->arg, "before");
+
+	*ret = 0;
+	if (text && tl_time_parse(text, strlen(text), ret) < 0)
+		return tl_error_set(error, -EINVAL, "before: `complete_from` of an earlier answer");
+	return 0;
+}
+
 int tl_api_histogram(const struct tl_api_request *request, struct tl_buf *out,
 		     struct tl_error *error)
 {
@@ -134,6 +146,7 @@ int tl_api_histogram(const struct tl_api_request *request, struct tl_buf *out,
 	r = r < 0 ? r
 		  : read_range(request, reader, query->since_ns, query->until_ns, TL_MS, &range,
 			       error);
+	r = r < 0 ? r : read_before(request, &h->before_ns, error);
 	if (r == 0) {
 		h->from_ns = range.from_ns;
 		h->step_ns = range.step_ns;

@@ -17,6 +17,11 @@ const page = {
 		else if (replace) { history.replaceState(null, '', hash); route(); }
 		else location.hash = hash;
 	},
+	// To where one came from; whoever opened a link to a request has only the lines to go to.
+	back() {
+		if (this.cameFrom) history.back();
+		else location.hash = '#/lines';
+	},
 	connection(state, text) {
 		const pill = $('connection');
 		if (pill.dataset.state === state && pill.textContent === text) return;
@@ -32,7 +37,7 @@ function route() {
 	const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
 	const [name, ...rest] = path.split('/');
 	const view = views[name] ? name : 'lines';
-	if (current && current !== views[view]) current.hide();
+	if (current && current !== views[view]) { current.hide(); page.cameFrom = true; }
 	if (current !== views[view]) {
 		current = views[view];
 		$('view').replaceChildren(current.root);
@@ -71,7 +76,7 @@ document.addEventListener('keydown', e => {
 	if (e.key === 'Escape') {
 		if (typing && target.value && target.type === 'search') { target.value = ''; target.dispatchEvent(new Event('input')); }
 		else if (typing) target.blur();
-		else if (current === views.request) history.back();
+		else if (current === views.request) page.back();
 		return;
 	}
 	if (typing) {
@@ -106,7 +111,7 @@ async function watch() {
 	const health = document.hidden ? null : await api('health').catch(() => null);
 	if (health) {
 		const v = verdict(health);
-		$('health-dot').hidden = v === 'ok' || v === 'wait';
+		$('health-dot').hidden = !(v === 'bad' || v === 'meh');
 		$('health-dot').className = v;
 		$('health-dot').title = v === 'bad' ? 'something was lost' : 'something needs a look';
 		const found = health.store && await api('services', {since: '24h', steps: 1}).catch(() => null);
@@ -118,6 +123,7 @@ async function watch() {
 $('theme').addEventListener('click', nextTheme);
 $('help').addEventListener('click', () => $('keys').showModal());
 addEventListener('hashchange', route);
+document.addEventListener('visibilitychange', () => { if (current === views.lines) current.seen(!document.hidden); });
 setTheme(document.documentElement.dataset.theme || 'system');
 route();
 watch();

@@ -78,6 +78,7 @@ export function short(n) {
 }
 export function bytes(n) {
 	const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+	if (n < 1024) return plural(n, 'byte');
 	let i = 0;
 	for (; n >= 1024 && i < 4; i++) n /= 1024;
 	return `${i && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;

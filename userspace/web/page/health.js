@@ -8,7 +8,7 @@ const total = object => Object.values(object || {}).reduce((a, b) => a + b, 0);
 export function verdict(health) {
 	const agent = health.agent;
 	if (!health.store) return 'wait';
-	if (!agent) return 'ok';
+	if (!agent) return 'none';
 	if (total(agent.dropped_bytes) + total(agent.dropped_events) + (agent.bytes?.gaps || 0) > 0) return 'bad';
 	if (health.store.dead_letters > 0 || Date.now() - msOf(agent.time) > 15000) return 'meh';
 	return 'ok';
@@ -48,11 +48,11 @@ export class Health {
 		const agent = health.agent, v = verdict(health);
 		const lost = (agent?.bytes?.gaps || 0), dropped = total(agent?.dropped_events);
 		const text = !health.store ? ['Nothing is stored yet', health.store_why]
-			: !agent ? ['No agent on this host', `The page shows what is in the store. ${health.agent_why}`]
+			: !agent ? ['No agent on this host', `The page shows what is in the store; losses are told by the agents where they run. (${health.agent_why})`]
 			: v === 'bad' ? [lost ? `${bytes(lost)} lost` : 'Something was dropped', `${dropped ? plural(dropped, 'event') + ' dropped. ' : ''}Each loss is told in the lines at its place, and below by cause.`]
 			: v === 'meh' ? (health.store.dead_letters ? ['Some records could not be stored', 'They are kept as dead letters; see below.'] : ['The agent has not spoken for a while', `Its last word is from ${ago(msOf(agent.time))}.`])
 			: ['Every byte is accounted for', `${number(agent.bytes.seen)} bytes were written by tapped processes; none of them is missing.`];
-		return el('div', {class: 'banner ' + v, role: 'status'}, el('i', {'aria-hidden': 'true'}), el('div', {}, el('h2', {}, text[0]), el('p', {}, text[1])));
+		return el('div', {class: 'banner ' + (v === 'none' ? 'wait' : v), role: 'status'}, el('i', {'aria-hidden': 'true'}), el('div', {}, el('h2', {}, text[0]), el('p', {}, text[1])));
 	}
 
 	// kernel -> agent -> local log -> store, with what is where.

@@ -8,7 +8,7 @@ import {$, el, api, ApiError, say, skeleton, failure, number, plural, msOf, when
 import {Histogram} from './histogram.js';
 import {row, details, requestOf} from './row.js';
 
-const PAGE = 200, LIVE_MAX = 1000, LIST_MAX = 5000, WAITING_MAX = 1000;
+const PAGE = 200, PARTS_MAX = 60, LIVE_MAX = 1000, LIST_MAX = 5000, WAITING_MAX = 1000;
 const RANGES = [['5m', 'Last 5 min'], ['15m', 'Last 15 min'], ['1h', 'Last hour'], ['6h', 'Last 6 hours'], ['24h', 'Last 24 hours'], ['7d', 'Last 7 days'], ['', 'All time']];
 const LEVELS = [['', 'Any severity'], ['debug', 'Debug and above'], ['info', 'Info and above'], ['warn', 'Warnings and errors'], ['error', 'Errors only']];
 
@@ -98,7 +98,8 @@ export class Lines {
 		const changed = JSON.stringify(args) !== JSON.stringify(this.filter);
 		this.filter = args;
 		this.fillForm();
-		if (changed || !this.stream) this.search();
+		if (changed || this.busy || !this.list.children.length) this.search();
+		else this.resume();
 	}
 
 	fillForm() {
@@ -201,7 +202,15 @@ export class Lines {
 	// --- the list ---
 
 	append(records) {
-		this.list.append(...records.map(record => row(record, this.act)));
+		const rows = records.map(record => row(record, this.act));
+		// Where another day begins, the row says so.
+		let before = this.list.lastElementChild ? msOf(this.list.lastElementChild.record.observed_timestamp) : Date.now();
+		for (const li of rows) {
+			const t = msOf(li.record.observed_timestamp);
+			if (new Date(t).toDateString() !== new Date(before).toDateString()) li.dataset.day = new Date(t).toLocaleDateString(undefined, {weekday: 'long', month: 'long', day: 'numeric'});
+			before = t;
+		}
+		this.list.append(...rows);
 		if (this.list.firstChild && !this.list.querySelector('[tabindex="0"].row')) this.list.firstChild.tabIndex = 0;
 	}
 
@@ -283,20 +292,21 @@ export class Lines {
 		this.pause.disabled = false;
 		const stream = new EventSource(`api/stream?${new URLSearchParams({q: this.question(), after: this.newest, ...(this.filter.http ? {http: 1} : {})})}`);
 		this.stream = stream;
-		const alive = () => {
+		const alive = e => {
+			this.newest = Number(e.lastEventId) || this.newest;
 			this.page.connection(this.paused ? 'paused' : 'live', this.paused ? 'paused' : 'live');
 			clearTimeout(this.silent);
 			this.silent = setTimeout(() => this.page.connection('bad', 'no signal'), 25000);
 		};
 		stream.addEventListener('begin', alive);
 		stream.addEventListener('beat', alive);
-		stream.addEventListener('records', e => { alive(); this.arrive(JSON.parse(e.data)); });
-		stream.addEventListener('skipped', e => { alive(); this.lost += JSON.parse(e.data).records; this.showFresh(); this.tell(); });
+		stream.addEventListener('records', e => { alive(e); this.arrive(JSON.parse(e.data)); });
+		stream.addEventListener('skipped', e => { alive(e); this.lost += JSON.parse(e.data).records; this.showFresh(); this.tell(); });
 		stream.addEventListener('error', () => {
 			this.page.connection('bad', stream.readyState === EventSource.CLOSED ? 'not connected' : 'connecting again');
 			if (stream.readyState === EventSource.CLOSED) this.retry = setTimeout(() => this.search(), 3000);
 		});
-		this.ticking = setInterval(() => { if (!this.paused && !document.hidden) this.histogramNow(); }, 5000);
+		this.ticking = setInterval(() => { if (!this.paused && !document.hidden) this.histogramNow(true); }, 5000);
 	}
 
 	stop() {
@@ -315,7 +325,7 @@ export class Lines {
 		if (!this.paused && this.scroller.scrollTop < 4 && !this.list.querySelector('.row.open')) this.flush();
 		else this.showFresh();
 		clearTimeout(this.soon);
-		this.soon = setTimeout(() => { if (!this.paused) this.histogramNow(); }, 1000);
+		this.soon = setTimeout(() => { if (!this.paused) this.histogramNow(true); }, 1000);
 	}
 
 	flush() {
@@ -368,7 +378,7 @@ export class Lines {
 
 	tell() {
 		const h = this.counted, parts = [];
-		if (h) {
+		if (h && (h.total || !h.complete_from)) {
 			parts.push(el('b', {}, `${h.complete_from ? 'at least ' : ''}${plural(h.total, this.filter.http ? 'exchange' : 'line')}`));
 			const errors = h.counts.error.reduce((a, b) => a + b, 0), warnings = h.counts.warn.reduce((a, b) => a + b, 0);
 			if (errors) parts.push(el('span', {class: 'bad'}, plural(errors, 'error')));
@@ -380,16 +390,50 @@ export class Lines {
 		this.summary.replaceChildren(...parts);
 	}
 
-	async histogramNow() {
+	// A chart that its budget ended is gone on with from where it stopped, so it fills from the newest to the
+	// oldest. One that took several parts is not drawn anew every few seconds.
+	async histogramNow(again = false) {
 		const mine = this.abort;
-		const args = this.args();
+		if (again && (this.counting || (this.parts > 1 && Date.now() - this.countedAt < 30000))) return;
+		const turn = this.counting = {};
 		try {
-			this.counted = await api('histogram', {...args, steps: innerWidth < 600 ? 45 : 90}, mine.signal);
-			if (mine !== this.abort) return;
-			this.histogram.show(this.counted);
-			this.tell();
+			const args = this.args();
+			const sum = await api('histogram', {...args, steps: innerWidth < 600 ? 45 : 90}, mine.signal);
+			const n = sum.counts.info.length, fixed = {since: sum.from, until: new Date(Date.parse(sum.from) + n * sum.step_ms - 1).toISOString(), step_ms: sum.step_ms};
+			for (this.parts = 1; mine === this.abort && turn === this.counting; this.parts++) {
+				this.counted = sum;
+				this.countedAt = Date.now();
+				this.histogram.show(sum);
+				this.tell();
+				if (!sum.complete_from || this.parts >= PARTS_MAX) break;
+				const part = await api('histogram', {...args, ...fixed, before: sum.complete_from}, mine.signal);
+				for (const level of Object.keys(sum.counts)) part.counts[level].forEach((count, i) => { sum.counts[level][i] += count; });
+				sum.total += part.total;
+				sum.complete_from = part.complete_from;
+			}
 		} catch { /* the search says what is wrong */ }
+		if (turn === this.counting) this.counting = null;
 	}
 
-	hide() { this.stop(); }
+	// The list stays as it is while another view is shown; what comes meanwhile is asked for afterwards.
+	hide() {
+		this.scrolled = this.scroller.scrollTop;
+		this.stop();
+	}
+
+	resume() {
+		if (this.busy) { this.search(); return; }
+		this.stop();
+		this.abort = new AbortController();
+		this.scroller.scrollTop = this.scrolled || 0;
+		this.follow();
+		this.histogramNow();
+	}
+
+	// A page that nobody sees keeps no connection: a browser has six for all its tabs.
+	seen(visible) {
+		clearTimeout(this.unseen);
+		if (!visible) this.unseen = setTimeout(() => { if (this.stream) { this.stop(); this.slept = true; } }, 30000);
+		else if (this.slept) { this.slept = false; this.scrolled = this.scroller.scrollTop; this.resume(); }
+	}
 }

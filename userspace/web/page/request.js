@@ -69,7 +69,7 @@ export class Request {
 		const sources = [...new Set([...lines, ...calls].map(x => x.record.attributes?.['correlation.source']).filter(Boolean))];
 		const traces = [...new Set([...lines, ...calls].map(x => x.record.trace_id).filter(t => t && t !== this.id))];
 		return el('header', {class: 'request-head'},
-			el('a', {class: 'back', href: '#/lines', onclick: e => { if (history.length > 1) { e.preventDefault(); history.back(); } }}, '← Lines'),
+			el('a', {class: 'back', href: '#/lines', onclick: e => { e.preventDefault(); this.page.back(); }}, '← Lines'),
 			el('h1', {}, first ? el('span', {}, el('b', {}, first['http.request.method']), ' ', textNodes(String(first['url.path'] || '')), ' ', el('span', {class: 'status s-' + statusClass(first['http.response.status_code'])}, String(first['http.response.status_code'] || '–'))) : 'Request'),
 			el('p', {class: 'request-id'}, el('code', {}, this.id), el('button', {class: 'button small', type: 'button', onclick: e => copy(this.id, e.currentTarget)}, 'Copy'), sources.length ? el('span', {class: 'dim'}, sources.map(s => (s === 'generated' ? 'made by tapline' : s)).join(', ')) : ''),
 			el('dl', {class: 'facts'},
