@@ -5,7 +5,7 @@ SAN ?=
 CC ?= gcc
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
-CONFIG_PKGS := libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8 libcrypto
+CONFIG_PKGS := libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8 libcrypto libpq
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(V),0)
@@ -150,6 +150,10 @@ check: ## Layers, header self-sufficiency, generated docs
 bench: test-deps ## Ratios against peers and floors, interleaved in one run (see docs/performance.md)
 	$(Q)$(MAKE) --no-print-directory all bench-bins
 	$(Q)O=$(abspath $(O)) tests/bench/run.sh
+.PHONY: bench-sinks
+bench-sinks: test-deps ## Sinks beside the tools that people would use by hand, same rows, one run
+	$(Q)$(MAKE) --no-print-directory all bench-bins
+	$(Q)O=$(abspath $(O)) tests/bench/sinks.sh
 .PHONY: bench-bins
 bench-bins: $(BENCH_BINS)
 

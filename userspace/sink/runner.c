@@ -311,6 +311,8 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	for (size_t i = 0; i < sink->n_topics; i++)
 		runner->takes[sink->topics[i]] = true;
 	runner->transactional = sink->commit != NULL;
+	runner->sink->stop =
+		runner->options->give_up ? runner->options->give_up : runner->options->stop;
 	if ((runner->transactional || sink->advance) && sink->source)
 		sink->source(runner->sink, runner->options->source ? runner->options->source : "");
 	if (runner->options->pipeline)
@@ -320,6 +322,9 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	if (runner->pipeline)
 		return runner->bus->ops->subscribe(runner->bus, embedded, ARRAY_SIZE(embedded),
 						   &listener, error);
+	if (runner->sink->topics)
+		return runner->bus->ops->subscribe(runner->bus, runner->sink->topics,
+						   runner->sink->n_topics, &listener, error);
 	return runner->bus->ops->subscribe(runner->bus, sink->topics, sink->n_topics, &listener,
 					   error);
 }
