@@ -5,6 +5,7 @@ usage: check_timescale.py make N                     N metric rows, whole number
        check_timescale.py check DELTAS LINES ROWS
        check_timescale.py odd | check-odd ODD SUM SUM_1H REASONS
        check_timescale.py ones N                     N rows of count 1, of now
+       check_timescale.py docs FILE                  the SQL in a page, Grafana's macros replaced
        check_timescale.py old-server PORTFILE        a server that says it is PostgreSQL 9.6
 """
 import collections
@@ -160,6 +161,13 @@ def check_odd(total, total_1h, reasons):
     return bad + [f"unexpected dead letter: {x}" for x in left]
 
 
+def docs(path):
+    import re
+    for query in re.findall(r"```sql\n(.*?)```", open(path).read(), re.S):
+        query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN '2026-11-01' AND '2100-01-01'", query)
+        print(re.sub(r"\$__timeGroupAlias\((\w+), \$__interval\)", r'floor(extract(epoch from \1) / 60) * 60 AS "time"', query))
+
+
 def old_server(path):
     server = socket.create_server(("127.0.0.1", 0))
     with open(path + ".new", "w") as out:
@@ -203,6 +211,8 @@ def main():
     elif verb == "ones":
         for _ in range(int(args[0])):
             print(row(int(time.time()) // 10 * 10, "ones", {"service.name": "x"}, 1, 1, 1, 1))
+    elif verb == "docs":
+        docs(args[0])
     elif verb == "old-server":
         old_server(args[0])
     for line in bad:

@@ -142,6 +142,19 @@ done
 [ "$kinds" = plain ] || [ "$(sql timescale "SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_schema = 'tapline'")" = 5 ] ||
 	die "the tables are no hypertables on TimescaleDB"
 
+# --- the queries of the docs, and no Kafka at all ---
+
+python3 "$check" docs "$root/docs/sinks/timescale.md" > "$work/queries.sql"
+for kind in $kinds; do
+	postgres psql "$kind" -d postgres -f "$work/queries.sql" > "$work/answers" 2> "$work/psql.err" || die "$kind: a query of docs/sinks/timescale.md fails: $(cat "$work/psql.err")"
+	[ "$(wc -l < "$work/answers")" -ge 100 ] || die "$kind: the queries of docs/sinks/timescale.md find only $(wc -l < "$work/answers") rows"
+done
+sql plain "CREATE DATABASE direct"
+TAPLINE_STORE=$work/store.db "$tapline" run -o none --sink "timescale --dsn '$(with_dsn plain direct)' --logs" -- seq 1 3000 2> "$work/direct.log" ||
+	die "tapline run ends with $?: $(tail -1 "$work/direct.log")"
+[ "$(sql plain "SELECT (SELECT count(DISTINCT body) FROM tapline.logs), (SELECT sum(count) FROM tapline.metrics_1h WHERE name = 'log.records')" direct)" = '3000|3000' ] ||
+	die "without Kafka: $(sql plain 'SELECT count(*), count(DISTINCT body) FROM tapline.logs' direct) of 3000"
+
 # --- what goes wrong is told ---
 
 # refused STATUS PATTERN ARGS...: the sink must end with STATUS and say PATTERN.
