@@ -6,7 +6,7 @@ CC ?= gcc
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 CONFIG_PKGS := libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8 libcrypto \
-	libnghttp2
+	libnghttp2 libpq
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(V),0)
@@ -156,6 +156,10 @@ bench-search: deps ## Write rate of the store, and p50 and p95 of searches over 
 	$(Q)$(MAKE) --no-print-directory $(O)/tests/bench/bench_search
 	$(Q)dir=$$(mktemp -d) && $(O)/tests/bench/bench_search $${ROWS:-1000000} $$dir/store.db $${ROUNDS:-40}; \
 		status=$$?; rm -rf $$dir; exit $$status
+.PHONY: bench-sinks
+bench-sinks: test-deps ## Sinks beside the tools that people would use by hand, same rows, one run
+	$(Q)$(MAKE) --no-print-directory all bench-bins
+	$(Q)O=$(abspath $(O)) tests/bench/sinks.sh
 .PHONY: bench-bins
 bench-bins: $(BENCH_BINS)
 
@@ -166,7 +170,7 @@ fuzz: ## Fuzz the parsers of hostile bytes (clang libFuzzer), FUZZ_SECONDS each
 .PHONY: docs
 docs: all ## Make docs/configuration.md and the man pages again
 	$(Q)$(O)/tapline config reference > docs/configuration.md
-	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink file' 'sink otlp' 'sink store'; do \
+	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink file' 'sink otlp' 'sink store' 'sink timescale'; do \
 		$(O)/tapline config man "$$c" > "$(O)/man/tapline-$$(echo $$c | tr ' ' -).1"; done
 
 PREFIX ?= /usr/local

@@ -22,9 +22,10 @@ forbid userspace/sink 'agent|bpf|userspace/cli' 'sink includes the agent or a hi
 forbid agent 'userspace/(stream|sink|cli)' 'the agent includes stream or sink'
 
 mkdir -p "$O/check"
+libs=$(pkg-config --cflags libpq) # its header has a folder of its own
 echo '#define TL_VERSION ""' > "$O/check/version.h"
 for h in $(git ls-files 'agent/*.h' 'agent/**/*.h' 'userspace/**/*.h' bpf/event.h | sort -u); do
-	echo "#include \"$h\"" | ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -I. -I"$O/check" -I"$O" -x c -fsyntax-only - \
+	echo "#include \"$h\"" | ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -I. -I"$O/check" -I"$O" $libs -x c -fsyntax-only - \
 		|| say "$h does not compile alone"
 done
 

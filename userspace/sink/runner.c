@@ -301,6 +301,8 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 {
 	static const int embedded[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
 	const struct tl_sink_ops *sink = runner->sink->ops;
+	const int *topics = runner->sink->topics ? runner->sink->topics : sink->topics;
+	size_t n_topics = runner->sink->topics ? runner->sink->n_topics : sink->n_topics;
 	struct tl_bus_listener listener = {on_assigned, on_revoked, runner};
 	int r = 0;
 
@@ -308,9 +310,11 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	if (!runner->polled)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	runner->arena.max = ARENA_MAX;
-	for (size_t i = 0; i < sink->n_topics; i++)
-		runner->takes[sink->topics[i]] = true;
+	for (size_t i = 0; i < n_topics; i++)
+		runner->takes[topics[i]] = true;
 	runner->transactional = sink->commit != NULL;
+	runner->sink->stop =
+		runner->options->give_up ? runner->options->give_up : runner->options->stop;
 	if ((runner->transactional || sink->advance) && sink->source)
 		sink->source(runner->sink, runner->options->source ? runner->options->source : "");
 	if (runner->options->pipeline)
@@ -320,8 +324,7 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 	if (runner->pipeline)
 		return runner->bus->ops->subscribe(runner->bus, embedded, ARRAY_SIZE(embedded),
 						   &listener, error);
-	return runner->bus->ops->subscribe(runner->bus, sink->topics, sink->n_topics, &listener,
-					   error);
+	return runner->bus->ops->subscribe(runner->bus, topics, n_topics, &listener, error);
 }
 
 static void done(struct tl_runner *runner)

@@ -91,6 +91,9 @@ enum tl_advance {
 
 struct tl_sink {
 	const struct tl_sink_ops *ops;
+	const volatile int *stop; /* set by the runner before all else: waits look at it; or NULL */
+	const int *topics;	  /* what this one consumes, of ops->topics; NULL: all of them */
+	size_t n_topics;
 };
 
 /* Ends with NULL. */

@@ -5,10 +5,11 @@
 #include "userspace/sink/sink.h"
 
 extern const struct tl_sink_ops tl_sink_elasticsearch, tl_sink_file, tl_sink_otlp, tl_sink_s3,
-	tl_sink_store;
+	tl_sink_store, tl_sink_timescale;
 
 const struct tl_sink_ops *const tl_sinks[] = {
-	&tl_sink_elasticsearch, &tl_sink_file, &tl_sink_otlp, &tl_sink_s3, &tl_sink_store, NULL,
+	&tl_sink_elasticsearch, &tl_sink_file,	    &tl_sink_otlp, &tl_sink_s3,
+	&tl_sink_store,		&tl_sink_timescale, NULL,
 };
 
 const struct tl_sink_ops *tl_sink_find(const char *name)

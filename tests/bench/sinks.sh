@@ -1,0 +1,69 @@
+#!/bin/bash
+# The benches of `make bench-sinks`: each sink beside the tool that people would use by hand, on the same rows in one run.
+# docs/performance.md says what each figure means. usage: tests/bench/sinks.sh [BENCH...]; a bench is a function bench_NAME.
+# environment: O (build folder), BENCH_ROUNDS, BENCH_ROWS
+. "$(dirname "$0")/../integration/lib.bash"
+bench=$O/tests/bench
+rounds=${BENCH_ROUNDS:-5} rows=${BENCH_ROWS:-200000}
+results=$work/results
+mkdir -p "$results"
+
+# figure FILE: "MEDIAN (MIN..MAX)" of its numbers.
+figure() { sort -n "$1" | awk '{ v[NR] = $1 } END { f = v[1] < 100 ? "%.2f (%.2f..%.2f)" : "%d (%d..%d)"; printf f, v[int((NR + 1) / 2)], v[1], v[NR] }'; }
+
+# goal WHAT FILE LIMIT: the median of ratios against its goal.
+goal() {
+	awk -v what="$1" -v figure="$(figure "$2" | cut -d' ' -f1)" -v limit="$3" 'BEGIN {
+		printf "  %-52s %8s x   goal >= %-5s %s\n", what, figure, limit, (figure + 0 >= limit + 0) ? "met" : "NOT met" }'
+}
+
+# --- timescale: the sink's COPY beside psql's \copy ---
+
+# copy_table KIND TABLE ROLLUPS LABEL: rounds of the sink and psql in turn, each into the same empty table.
+copy_table() {
+	local kind=$1 table=$2 rollups=$3 name=copy.$1.$2.$3 round began
+	for round in $(seq 0 "$rounds"); do
+		sql "$kind" "DROP SCHEMA IF EXISTS tapline CASCADE"
+		"$bench/bench_copy" "$(sed -n 's/^POSTGRES_DSN="\(.*\)"/\1/p' "$work/$kind/env")" "$table" "$rows" "$rollups" > "$work/out" 2>> "$work/bench.log" ||
+			die "bench_copy: $(tail -1 "$work/bench.log")"
+		sql "$kind" "\\copy (SELECT * FROM tapline.$table) TO '$work/rows'"
+		sql "$kind" "TRUNCATE tapline.$table"
+		sql "$kind" "CHECKPOINT"
+		began=$(date +%s%N)
+		sql "$kind" "\\copy tapline.$table FROM '$work/rows'"
+		[ "$round" = 0 ] && continue # the first one warms up
+		echo $((($(date +%s%N) - began) / 1000)) | awk '{ print $1 / 1000 }' >> "$results/$name.psql"
+		awk '{ print $2 }' "$work/out" >> "$results/$name.sink"
+		awk '{ print $3 * 1000000 / $1 }' "$work/out" >> "$results/$name.cpu"
+		awk '{ print $4 / 1024 }' "$work/out" >> "$results/$name.rss"
+	done
+	paste "$results/$name.psql" "$results/$name.sink" | awk '{ printf "%.3f\n", $1 / $2 }' > "$results/$name.ratio"
+	printf '  %-34s %-24s %-24s %-20s %s\n' "$4" "$(figure "$results/$name.sink")" "$(figure "$results/$name.psql")" \
+		"$(figure "$results/$name.ratio")" "$(figure "$results/$name.cpu")"
+}
+
+sql() { PGOPTIONS='-c client_min_messages=warning' "$servers/postgres.sh" psql --dir "$work/$1" -d postgres -c "$2" 2>> "$work/psql.log"; }
+
+bench_copy() {
+	local kind kinds=plain
+	! "$servers/timescaledb.sh" --cached > /dev/null || kinds="plain timescale"
+	say; say "== timescale: ms for $rows rows, JSON to committed, batches of 10,000; $rounds rounds in turn, median (min..max)"
+	printf '  %-34s %-24s %-24s %-20s %s\n' '' 'the sink' 'psql \copy FROM' 'psql / sink' "sink's CPU ns a row"
+	for kind in $kinds; do
+		"$servers/postgres.sh" start --dir "$work/$kind" --kind "$kind" --owner $$ --set max_wal_size=4GB
+		export PGPASSFILE=$work/$kind/pgpass
+		copy_table "$kind" metrics none "$kind: metrics, no roll-ups"
+		copy_table "$kind" metrics own "$kind: metrics with roll-ups"
+		copy_table "$kind" logs none "$kind: logs"
+		"$servers/postgres.sh" stop --dir "$work/$kind"
+	done
+	say "  memory of the bench, its $rows messages included: $(figure "$results/copy.plain.logs.none.rss") MiB"
+	for kind in $kinds; do
+		goal "COPY of metrics against psql \\copy, $kind" "$results/copy.$kind.metrics.none.ratio" 0.9
+		goal "COPY of logs against psql \\copy, $kind" "$results/copy.$kind.logs.none.ratio" 0.9
+	done
+}
+
+say "machine: $(uname -sr), $(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg), $("$tapline" --version | head -1)"
+[ $# -gt 0 ] || set -- copy
+for name in "$@"; do "bench_$name"; done
