@@ -35,7 +35,7 @@ struct tl_elastic_chunk {
 struct tl_elastic_slot {
 	struct tl_http_request request;
 	struct tl_elastic_chunk *chunk; /* NULL: idle */
-	struct tl_buf body, packed, sifted;
+	struct tl_buf body, packed, sifted, copied;
 	struct tl_gzip *gzip;
 	uint64_t started_ns;
 };

@@ -5,23 +5,35 @@
 #include "userspace/base/clock.h"
 #include "userspace/sink/elastic.h"
 
-/* The document as it is sent: nearly always the message as it came. */
-static struct tl_span document_of(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
-				  const struct tl_message *message)
+/* The document in the shape that is asked for. */
+static struct tl_span shaped(const struct tl_elastic *elastic, struct tl_elastic_slot *slot,
+			     const struct tl_message *message)
 {
 	struct tl_elastic_mapper mapper = elastic->mapper;
 	struct tl_span document = message->value;
+	bool done;
 
 	if (message->topic == TL_TOPIC_HTTP)
 		mapper.data_stream = NULL;
 	tl_buf_clear(&slot->sifted);
 	if (tl_elastic_maps(&mapper))
-		return tl_elastic_map(&mapper, document, &slot->sifted) == 0
-			       ? tl_buf_span(&slot->sifted)
-			       : document;
-	if (!elastic->opensearch || document.len <= TL_BULK_TERM_MAX)
+		done = tl_elastic_map(&mapper, document, &slot->sifted) == 0;
+	else
+		done = elastic->opensearch && document.len > TL_BULK_TERM_MAX &&
+		       tl_bulk_sift(document, &slot->sifted) == 1;
+	return done ? tl_buf_span(&slot->sifted) : document;
+}
+
+static struct tl_span document_of(const struct tl_elastic *elastic, struct tl_elastic_slot *slot,
+				  const struct tl_message *message)
+{
+	struct tl_span document = shaped(elastic, slot, message);
+
+	if (!elastic->opensearch || elastic->mapper.mapping != TL_MAPPING_FLAT)
 		return document;
-	return tl_bulk_sift(document, &slot->sifted) == 1 ? tl_buf_span(&slot->sifted) : document;
+	tl_buf_clear(&slot->copied);
+	return tl_elastic_copies(document, &slot->copied) == 0 ? tl_buf_span(&slot->copied)
+							       : document;
 }
 
 static int add_item(struct tl_elastic *elastic, struct tl_elastic_slot *slot,

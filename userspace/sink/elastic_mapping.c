@@ -243,6 +243,53 @@ int tl_elastic_map(const struct tl_elastic_mapper *mapper, struct tl_span json, 
 	return -ENOBUFS;
 }
 
+/* Our records are written without blanks, and a quote within a string has a backslash before it:
+ * such a text can only be a key and the beginning of its value. */
+static const struct {
+	const char *key, *copy;
+} copies[] = {
+	{"\"service.name\":\"", ",\"service_name\":\""},
+	{"\"correlation.id\":\"", ",\"correlation_id\":\""},
+	{"\"correlation.how\":\"", ",\"correlation_how\":\""},
+	{"\"correlation.why\":\"", ",\"correlation_why\":\""},
+};
+
+static void copy_value(struct tl_span document, const char *key, const char *copy,
+		       struct tl_buf *out)
+{
+	const char *at = memmem(document.data, document.len, key, strlen(key));
+	const char *end = document.data + document.len, *from, *p;
+
+	if (!at)
+		return;
+	for (p = from = at + strlen(key); p < end && *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	if (p >= end)
+		return;
+	tl_buf_puts(out, copy);
+	tl_buf_add(out, from, (size_t)(p - from) + 1);
+}
+
+int tl_elastic_copies(struct tl_span document, struct tl_buf *out)
+{
+	size_t start = out->len;
+
+	while (document.len && strchr(" \n\r\t", document.data[document.len - 1]))
+		document.len--;
+	if (!document.len || document.data[document.len - 1] != '}')
+		return -EINVAL;
+	document.len--;
+	tl_buf_add(out, document.data, document.len);
+	for (size_t i = 0; i < ARRAY_SIZE(copies); i++)
+		copy_value(document, copies[i].key, copies[i].copy, out);
+	tl_buf_putc(out, '}');
+	if (!out->failed)
+		return 0;
+	out->len = start;
+	return -ENOBUFS;
+}
+
 /* --- templates --- */
 
 #define KEYWORD "{\"type\":\"keyword\",\"ignore_above\":1024}"
@@ -320,6 +367,15 @@ static const struct field otel_fields[] = {
 	{NULL, NULL},
 };
 
+/* What tl_elastic_copies adds. */
+static const struct field copied_fields[] = {
+	{"service_name", KEYWORD},
+	{"correlation_id", KEYWORD},
+	{"correlation_how", KEYWORD},
+	{"correlation_why", KEYWORD},
+	{NULL, NULL},
+};
+
 static void put_fields(struct tl_buf *out, const struct field *fields, const char *flat)
 {
 	for (; fields->name; fields++) {
@@ -362,5 +418,7 @@ void tl_elastic_template(const struct tl_elastic_template *of, struct tl_buf *ou
 		tl_buf_puts(out, NANOS);
 	}
 	put_fields(out, fields[of->mapping], flat);
+	if (of->opensearch && of->mapping == TL_MAPPING_FLAT)
+		put_fields(out, copied_fields, flat);
 	tl_buf_puts(out, "}}}}");
 }

@@ -26,6 +26,11 @@ bool tl_elastic_maps(const struct tl_elastic_mapper *mapper);
 /* Appends the document of the record in `json`. Errors: -EINVAL it is no record; -ENOBUFS. */
 int tl_elastic_map(const struct tl_elastic_mapper *mapper, struct tl_span json, struct tl_buf *out);
 
+/* OpenSearch cannot count by a member of a flat_object: appends the flat document with copies of
+ * the few members that people count by (service_name, correlation_id, correlation_how,
+ * correlation_why) at its top. Errors: -EINVAL it does not end as an object; -ENOBUFS. */
+int tl_elastic_copies(struct tl_span document, struct tl_buf *out);
+
 struct tl_elastic_template {
 	enum tl_elastic_mapping mapping;
 	bool opensearch;	  /* it has flat_object where Elasticsearch has flattened */

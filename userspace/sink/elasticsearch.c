@@ -211,6 +211,7 @@ static void elastic_close(struct tl_sink *sink)
 		tl_buf_done(&slot->body);
 		tl_buf_done(&slot->packed);
 		tl_buf_done(&slot->sifted);
+		tl_buf_done(&slot->copied);
 		tl_buf_done(&slot->request.answer);
 		if (slot->gzip)
 			tl_gzip_free(slot->gzip);
