@@ -213,6 +213,7 @@ static int file_write(struct tl_sink *sink, const struct tl_message *messages, s
 	for (size_t i = 0; i < n; i++) {
 		int k = series_of(messages[i].topic), r;
 
+		file->series[0].stop = stop;
 		if (k < 0 || !file->wanted[k])
 			continue;
 		file->series[k].stop = stop;
@@ -271,11 +272,26 @@ static int set_positions(struct file_sink *file, const struct tl_partition *part
 	return 0;
 }
 
+/* The disk may have had room for the lines and none for the state. */
+static int write_state(struct file_sink *file, struct tl_error *error)
+{
+	bool sync = file->settings->sync == TL_FILE_SYNC_COMMIT;
+	int r;
+
+	for (;;) {
+		r = tl_file_state_write(file->state_path, series_names, &file->state, sync, error);
+		if (r != -ENOSPC && r != -EDQUOT)
+			return r;
+		r = tl_file_wait_for_space(&file->series[0], error);
+		if (r < 0)
+			return r;
+	}
+}
+
 static int file_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
 		       struct tl_error *error)
 {
 	struct file_sink *file = (struct file_sink *)sink;
-	bool sync = file->settings->sync == TL_FILE_SYNC_COMMIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < TL_FILE_SERIES; i++)
@@ -285,7 +301,7 @@ static int file_commit(struct tl_sink *sink, const struct tl_partition *partitio
 	if (r == 0 && set_positions(file, partitions, n) < 0)
 		r = tl_error_set(error, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = tl_file_state_write(file->state_path, series_names, &file->state, sync, error);
+		r = write_state(file, error);
 	for (size_t i = 0; r == 0 && i < TL_FILE_SERIES; i++)
 		tl_file_series_committed(&file->series[i]);
 	return r;
