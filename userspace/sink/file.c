@@ -27,7 +27,7 @@ struct file_sink {
 	char state_path[4096], source[400];
 	struct tl_file_state state;
 	struct tl_file_series series[TL_FILE_SERIES];
-	bool wanted[TL_FILE_SERIES];
+	int topics[TL_FILE_SERIES]; /* those of --topics */
 	struct tl_buf line;
 };
 
@@ -89,9 +89,11 @@ static int series_of(int topic)
 	return -1;
 }
 
+/* Dead letters of our own are written whatever is chosen. */
 static int choose_topics(struct file_sink *file, struct tl_error *error)
 {
 	const struct tl_list *list = &file->settings->topics;
+	size_t n = 0;
 
 	for (size_t i = 0; i < list->n; i++) {
 		size_t k = 0;
@@ -102,8 +104,16 @@ static int choose_topics(struct file_sink *file, struct tl_error *error)
 			return tl_error_set(error, -EINVAL,
 					    "--topics %s: logs, http, metrics and dlq are known",
 					    list->items[i]);
-		file->wanted[k] = true;
+		for (size_t j = 0; j < n; j++)
+			if (file->topics[j] == topics[k])
+				return tl_error_set(error, -EINVAL, "--topics %s: twice",
+						    list->items[i]);
+		file->topics[n++] = topics[k];
 	}
+	if (!n)
+		return tl_error_set(error, -EINVAL, "--topics is empty");
+	file->sink.topics = file->topics;
+	file->sink.n_topics = n;
 	return 0;
 }
 
@@ -214,7 +224,7 @@ static int file_write(struct tl_sink *sink, const struct tl_message *messages, s
 		int k = series_of(messages[i].topic), r;
 
 		file->series[0].stop = stop;
-		if (k < 0 || !file->wanted[k])
+		if (k < 0)
 			continue;
 		file->series[k].stop = stop;
 		r = add(file, &file->series[k], &messages[i], error);
