@@ -1,10 +1,11 @@
 #!/bin/bash
-# No Kafka at all. `tapline run` with a real command straight to a Collector, to OpenSearch and to files: every line once in each. A target
-# that is away: what it did not take is kept, and the command that tapline names sends it. An agent with the list `sinks:` in its
-# configuration: sinks SIGKILLed KILLS times, the agent stopped and started; files hold each line once, the Collector each uid; what a
-# target refuses is in the file of dead letters.
+# No Kafka at all. A target that is away: what it did not take is kept, and the command that tapline names sends it. An agent with the
+# list `sinks:` in its configuration: sinks SIGKILLed KILLS times, the agent stopped and started; files hold each line once, the Collector
+# each uid; what a target refuses is in the file of dead letters. `tapline run` with a real command straight to a Collector, to OpenSearch,
+# PostgreSQL, S3 and files: every line once in each.
 . "$(dirname "$0")/lib.bash"
 kills=${KILLS:-4}
+"$servers/s3.sh" build > "$work/s3-build.log" 2>&1 || { tail -1 "$work/s3-build.log"; exit 77; }
 [ "$kills" -le 12 ] || kills=12 # the pause before a start doubles with each
 lines=${LINES:-4000}
 check=$root/tests/integration/check_otlp.py
@@ -12,6 +13,7 @@ export TAPLINE_STORE=$work/store.db
 
 test_cleanup() {
 	for name in run late host; do "$servers/collector.sh" stop --dir "$work/$name"; done
+	[ ! -d "$work/pg" ] || "$servers/postgres.sh" stop --dir "$work/pg"
 }
 "$servers/collector.sh" build > "$work/build.log" 2>&1 || { tail -1 "$work/build.log"; exit 77; }
 url() { sed -n 's/^COLLECTOR_URL=//p' "$work/$1/env"; }
@@ -20,21 +22,11 @@ bodies_once() { # TRUTH, and NDJSON on stdin
 	sort "$1" | diff -q - "$work/bodies" > /dev/null
 }
 
-# 1. One command, three targets: by --otlp, --sink, and the list in a file.
-"$servers/collector.sh" start --dir "$work/run" --owner $$
-start_search
-command=(find /usr/share/doc /usr/lib/python3 -name '*.[cp]*')
-"${command[@]}" > "$work/truth"
-printf 'sinks:\n- type: elasticsearch\n  url: %s\n  replicas: 0\n' "$search" > "$work/run.yaml"
-"$tapline" run -o none --otlp "$(url run)" --sink "file --path '$work/files of run' --zstd" --config "$work/run.yaml" \
-	-- "${command[@]}" 2> "$work/run.log" || die "tapline run ends with $?"
-n=$(wc -l < "$work/truth")
-python3 "$check" --bodies "$work/truth" --once "$work/run/out.jsonl" || die "the Collector"
-zstdcat "$work/files of run"/logs-*.zst | bodies_once "$work/truth" || die "the files"
-has_documents 'tapline-logs-*' "$n" || die "OpenSearch has $(documents 'tapline-logs-*') of $n"
-[ "$(zstdcat "$work/files of run"/metrics-*.zst | jq -s 'map(select(.name == "log.records").count) | add')" = "$n" ] || die "the metrics do not add up"
+# The slow ones start meanwhile.
+{ "$servers/opensearch.sh" start --dir "$work/search" --owner $$ && "$servers/postgres.sh" start --dir "$work/pg" --owner $$; } &
+starting=$!
 
-# 2. A target that is away.
+# 1. A target that is away.
 port=$(bash -c '. "$1"; srv_free_port' _ "$servers/lib.sh")
 "$tapline" run -o none --otlp "http://127.0.0.1:$port" --drain 1s -- echo kept for later 2> "$work/late.log" || die "the command's status is lost"
 resend=$(sed -n 's/.*to send the rest: //p' "$work/late.log")
@@ -47,7 +39,7 @@ status=0
 "$tapline" run --sink 'kafkaesque --x' -- true 2> "$work/no.log" || status=$?
 [ $status = 2 ] || die "a sink that is none gives status $status"
 
-# 3. An agent and the list sinks:.
+# 2. An agent and the list sinks:.
 "$servers/collector.sh" start --dir "$work/host" --owner $$
 python3 "$servers/otlp_faults.py" "$work/faults.port" "$work/uids" --spoiler 'n=77 ' &
 pids+=($!)
@@ -121,4 +113,34 @@ cat "$work"/host-files/logs-*.ndjson | bodies_once "$work/host.truth" || die "th
 python3 "$check" --bodies "$work/host.truth" "$work/host/out.jsonl" || die "the Collector of the agent's sinks"
 jq -e 'select(.stage == "sink" and (.reason | test("bad_request: status 400")) and (.value | test("n=77 ")))' \
 	"$work/state/dead-sink-faults.ndjson" > /dev/null || die "the dead letter does not tell its reason"
-say "RESULT $n lines to three targets at once; away: kept and sent; host: $lines lines, $kills sinks killed, agent restarted"
+# 3. One command, five targets: by --otlp, --sink, and the list in a file.
+"$servers/collector.sh" start --dir "$work/run" --owner $$
+start_s3 --bucket archive
+wait $starting || die "OpenSearch or PostgreSQL does not start"
+. "$work/search/env"
+search=$OPENSEARCH_URL
+. "$work/pg/env"
+export PGPASSFILE
+command=(find /usr/share/doc /usr/lib/python3 -name '*.[cp]*')
+"${command[@]}" > "$work/truth"
+cat > "$work/run.yaml" <<-END2
+	sinks:
+	  - type: elasticsearch
+	    url: $search
+	    replicas: 0
+	  - type: timescale
+	    dsn: "$POSTGRES_DSN"
+	    logs: true
+END2
+"$tapline" run -o none --otlp "$(url run)" --sink "file --path '$work/files of run' --zstd" --sink "s3 --endpoint $S3_ENDPOINT --bucket archive" --config "$work/run.yaml" \
+	-- "${command[@]}" 2> "$work/run.log" || die "tapline run ends with $?"
+n=$(wc -l < "$work/truth")
+python3 "$check" --bodies "$work/truth" --once "$work/run/out.jsonl" || die "the Collector"
+zstdcat "$work/files of run"/logs-*.zst | bodies_once "$work/truth" || die "the files"
+has_documents 'tapline-logs-*' "$n" || die "OpenSearch has $(documents 'tapline-logs-*') of $n"
+[ "$(psql -At "$POSTGRES_DSN" -c 'SELECT count(*), count(DISTINCT uid), (SELECT sum(count) FROM tapline.metrics) FROM tapline.logs')" = "$n|$n|$n" ] ||
+	die "PostgreSQL: $(psql -At "$POSTGRES_DSN" -c 'SELECT count(*), (SELECT sum(count) FROM tapline.metrics) FROM tapline.logs') of $n"
+find "$work/s3/data/archive" -name '*.zst' -exec zstdcat {} + | bodies_once "$work/truth" || die "the bucket"
+[ "$(zstdcat "$work/files of run"/metrics-*.zst | jq -s 'map(select(.name == "log.records").count) | add')" = "$n" ] || die "the metrics do not add up"
+
+say "RESULT $n lines to five targets at once; away: kept and sent; host: $lines lines, $kills sinks killed, agent restarted"

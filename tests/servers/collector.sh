@@ -33,28 +33,6 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$dir" ] || [ "$verb" = build ] || srv_usage "--dir is missing" "$usage"
 
-# go_is_new PROGRAM: at least 1.25?
-go_is_new() {
-	local found
-	found=$("$1" env GOVERSION 2>/dev/null) || return 1
-	[ "$(printf '%s\n' "1.25" "${found#go}" | sort -V | head -n 1)" = 1.25 ]
-}
-
-# Prints a go that is new enough: the one of the system, else a toolchain that the system's go fetches as a module.
-new_go() {
-	local go arch module=golang.org/toolchain
-	for go in "${TAPLINE_GO:-}" "$(command -v go || true)" /usr/local/go/bin/go; do
-		[ -n "$go" ] && go_is_new "$go" && { printf '%s\n' "$go"; return 0; }
-	done
-	srv_need go
-	arch=$(go env GOARCH)
-	go=$(cd "$tmp" && go mod download -json "$module@v0.0.1-go$toolchain.linux-$arch" | sed -n 's/^\t"Dir": "\(.*\)",*/\1/p')
-	[ -n "$go" ] || return 1
-	chmod -R u+w "$go"
-	chmod +x "$go/bin/go" "$go"/pkg/tool/*/*
-	printf '%s\n' "$go/bin/go"
-}
-
 manifest() {
 	local contrib=github.com/open-telemetry/opentelemetry-collector-contrib core=go.opentelemetry.io/collector
 	cat <<-END2
@@ -72,7 +50,7 @@ manifest() {
 
 build_in() {
 	local go
-	go=$(new_go) || return 1
+	go=$(srv_new_go 1.25 $toolchain) || return 1
 	# Without ",direct": a module that the proxy lacks is an error and no clone from some other host.
 	GOPROXY=$("$go" env GOPROXY)
 	export GOPROXY=${GOPROXY%%,*} GOTOOLCHAIN=local GOFLAGS=-mod=mod GOBIN=$tmp PATH=${go%/*}:$PATH

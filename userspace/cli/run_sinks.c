@@ -76,7 +76,7 @@ static int finish_words(struct tl_run *run, struct tl_run_sink *sink, struct tl_
 {
 	char log[4200], name[32], drain[32];
 	const char *parser = run->settings.parser;
-	const char *const words[] = {"--log-dir", log,	     "--group",	    name, "--drain",
+	const char *const words[] = {"--log-dir", log,	     "--group",	    name, "--log-drain",
 				     drain,	  "--quiet", "--until-end", NULL};
 	int r = 0;
 
@@ -197,31 +197,34 @@ static void print_words(const struct tl_run_sink *sink, struct tl_buf *out)
 	tl_buf_putc(out, 0);
 }
 
-/* Its own drain ends a sink, unless it is still trying to open its target. */
+/* A sink ends by itself at the end of the closed log. Past the deadline it is asked to, twice means
+ * at once, and then made to. */
 static void await_end(struct tl_run_sink *sink, uint64_t deadline_ns)
 {
-	const struct timespec nap = {0, 10 * (long)TL_MS};
+	const struct timespec nap = {0, 20 * (long)TL_MS};
 
 	while (sink->pid > 0) {
 		pid_t pid = waitpid(sink->pid, &sink->status, WNOHANG);
+		uint64_t now = tl_mono_ns();
 
 		if (pid == sink->pid || (pid < 0 && errno != EINTR)) {
 			sink->pid = 0;
 			return;
 		}
-		if (tl_mono_ns() >= deadline_ns)
-			kill(sink->pid, SIGKILL);
+		if (now >= deadline_ns)
+			kill(sink->pid, now < deadline_ns + GRACE_NS ? SIGTERM : SIGKILL);
 		nanosleep(&nap, NULL);
 	}
 }
 
 bool tl_run_end_sinks(struct tl_run *run)
 {
-	uint64_t deadline_ns = tl_mono_ns() + run->settings.drain_ns + GRACE_NS;
+	uint64_t deadline_ns = tl_mono_ns() + run->settings.drain_ns;
 	bool all = true;
 
+	/* An agent that did not end well has not closed its log: they would wait for more. */
 	for (size_t i = 0; i < run->n_sinks; i++)
-		if (run->sinks[i].pid > 0)
+		if (run->sinks[i].pid > 0 && run->agent_status)
 			kill(run->sinks[i].pid, SIGTERM);
 	for (size_t i = 0; i < run->n_sinks; i++) {
 		struct tl_run_sink *sink = &run->sinks[i];

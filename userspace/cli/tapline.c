@@ -24,7 +24,7 @@ const struct tl_command tl_commands[] = {
 	{"agent", "capture and forward (a node's daemon)", tl_agent_main, &tl_agent_spec, false},
 	{"stream", "parse, enrich, filter and count (Kafka to Kafka)", tl_stream_main,
 	 &tl_stream_spec, false},
-	{"sink", "carry records to a store: elasticsearch, store", tl_sink_main, NULL, false},
+	{"sink", "carry records on: elasticsearch, otlp, file, store; from Kafka or a local log", tl_sink_main, NULL, false},
 	{"unload", "take what a stopped agent left in the kernel out of it", tl_unload_main,
 	 &tl_unload_spec, false},
 	{"pipeline", "stream and store in one process over a local log", tl_pipeline_main, NULL,

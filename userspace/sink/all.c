@@ -65,7 +65,7 @@ static const struct tl_conf_spec spec = {
 /* The settings that another process of ours would refuse are its to tell. */
 static int in_child(const struct all *all, size_t i)
 {
-	char number[16], *argv[10] = {"tapline-sink",	(char *)all->children[i].type,
+	char number[24], *argv[10] = {"tapline-sink",	(char *)all->children[i].type,
 				      "--config",	(char *)all->config,
 				      "--config-entry", number};
 	int argc = 6;

@@ -52,6 +52,24 @@ static int await_log(const char *dir, const char *name, const volatile int *stop
 	}
 }
 
+int tl_direct_left(const char *log_dir, const char *name, struct tl_error *error)
+{
+	static const int topics[] = {TL_TOPIC_RAW, TL_TOPIC_HTTP};
+	struct tl_message message;
+	struct tl_bus *bus;
+	char reader[128];
+	int r;
+
+	snprintf(reader, sizeof(reader), "sink-%s", name);
+	r = tl_bus_local_open(log_dir, reader, 0, &bus, error);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = bus->ops->subscribe(bus, topics, ARRAY_SIZE(topics), NULL, error);
+	r = r < 0 ? r : bus->ops->poll(bus, &message, 1, 0, error);
+	bus->ops->close(bus);
+	return r == -ENODATA ? 0 : r;
+}
+
 static int open_dead(const char *dir, const char *name, struct tl_dead_file **ret_dead,
 		     struct tl_error *error)
 {

@@ -30,7 +30,7 @@ struct tl_direct_settings {
 		 .metavar = "DIR",                                                                 \
 		 .hidden = true,                                                                   \
 		 .help = "As --log-dir, when there is no --brokers either."},                      \
-		{.name = "drain",                                                                  \
+		{.name = "log-drain",                                                              \
 		 .type = TL_OPT_DURATION,                                                          \
 		 .offset = offsetof(type_, member_.drain_ns),                                      \
 		 .value = "5s",                                                                    \
@@ -42,6 +42,10 @@ struct tl_direct_settings {
 		.offset = offsetof(type_, member_.until_end), .value = "false", .hidden = true,    \
 		.help = "Say by the exit status whether the log was read to its end."              \
 	}
+
+/* Whether the log holds something that reader `name` has not passed. Errors: those of reading it.
+ */
+int tl_direct_left(const char *log_dir, const char *name, struct tl_error *error);
 
 /* Runs `options` (sink, stop, give_up and batch are set; bus, source, pipeline and dead are set
  * here) over the log, as reader `name`, until it is closed and read, stopped, or a final error. The

@@ -27,7 +27,7 @@ struct file_sink {
 	char state_path[4096], source[400];
 	struct tl_file_state state;
 	struct tl_file_series series[TL_FILE_SERIES];
-	bool wanted[TL_FILE_SERIES];
+	int topics[TL_FILE_SERIES]; /* those of --topics */
 	struct tl_buf line;
 };
 
@@ -89,9 +89,11 @@ static int series_of(int topic)
 	return -1;
 }
 
+/* Dead letters of our own are written whatever is chosen. */
 static int choose_topics(struct file_sink *file, struct tl_error *error)
 {
 	const struct tl_list *list = &file->settings->topics;
+	size_t n = 0;
 
 	for (size_t i = 0; i < list->n; i++) {
 		size_t k = 0;
@@ -102,8 +104,16 @@ static int choose_topics(struct file_sink *file, struct tl_error *error)
 			return tl_error_set(error, -EINVAL,
 					    "--topics %s: logs, http, metrics and dlq are known",
 					    list->items[i]);
-		file->wanted[k] = true;
+		for (size_t j = 0; j < n; j++)
+			if (file->topics[j] == topics[k])
+				return tl_error_set(error, -EINVAL, "--topics %s: twice",
+						    list->items[i]);
+		file->topics[n++] = topics[k];
 	}
+	if (!n)
+		return tl_error_set(error, -EINVAL, "--topics is empty");
+	file->sink.topics = file->topics;
+	file->sink.n_topics = n;
 	return 0;
 }
 
@@ -213,7 +223,8 @@ static int file_write(struct tl_sink *sink, const struct tl_message *messages, s
 	for (size_t i = 0; i < n; i++) {
 		int k = series_of(messages[i].topic), r;
 
-		if (k < 0 || !file->wanted[k])
+		file->series[0].stop = stop;
+		if (k < 0)
 			continue;
 		file->series[k].stop = stop;
 		r = add(file, &file->series[k], &messages[i], error);
@@ -271,11 +282,26 @@ static int set_positions(struct file_sink *file, const struct tl_partition *part
 	return 0;
 }
 
+/* The disk may have had room for the lines and none for the state. */
+static int write_state(struct file_sink *file, struct tl_error *error)
+{
+	bool sync = file->settings->sync == TL_FILE_SYNC_COMMIT;
+	int r;
+
+	for (;;) {
+		r = tl_file_state_write(file->state_path, series_names, &file->state, sync, error);
+		if (r != -ENOSPC && r != -EDQUOT)
+			return r;
+		r = tl_file_wait_for_space(&file->series[0], error);
+		if (r < 0)
+			return r;
+	}
+}
+
 static int file_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
 		       struct tl_error *error)
 {
 	struct file_sink *file = (struct file_sink *)sink;
-	bool sync = file->settings->sync == TL_FILE_SYNC_COMMIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < TL_FILE_SERIES; i++)
@@ -285,7 +311,7 @@ static int file_commit(struct tl_sink *sink, const struct tl_partition *partitio
 	if (r == 0 && set_positions(file, partitions, n) < 0)
 		r = tl_error_set(error, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = tl_file_state_write(file->state_path, series_names, &file->state, sync, error);
+		r = write_state(file, error);
 	for (size_t i = 0; r == 0 && i < TL_FILE_SERIES; i++)
 		tl_file_series_committed(&file->series[i]);
 	return r;

@@ -63,6 +63,9 @@ void tl_file_series_committed(struct tl_file_series *series);
 /* Back to what is committed. */
 void tl_file_series_rollback(struct tl_file_series *series);
 
+/* Says so (not often), and waits a little. Errors: -EINTR stopped. */
+int tl_file_wait_for_space(const struct tl_file_series *series, struct tl_error *error);
+
 /* A position of a source in the state. */
 struct tl_file_position {
 	char *source; /* owned */

@@ -135,7 +135,7 @@ void tl_file_series_close(struct tl_file_series *series)
 	series->zstd = NULL;
 }
 
-static int wait_for_space(const struct tl_file_series *series, struct tl_error *error)
+int tl_file_wait_for_space(const struct tl_file_series *series, struct tl_error *error)
 {
 	static struct tl_msg_gate gate;
 
@@ -159,7 +159,7 @@ static int write_out(struct tl_file_series *series, struct tl_error *error)
 		if (n >= 0)
 			at += (size_t)n;
 		else if (errno == ENOSPC || errno == EDQUOT)
-			r = wait_for_space(series, error);
+			r = tl_file_wait_for_space(series, error);
 		else if (errno != EINTR)
 			r = fail(series, "write to", errno, error);
 		if (r < 0)

@@ -304,6 +304,8 @@ static int run(const struct tl_sink_ops *ops, struct tl_sink_common *s, struct t
 		return r;
 	r = s->direct.log_dir ? run_direct(ops, s, sink, error) : run_kafka(ops, s, sink, error);
 	sink->ops->close(sink);
+	if (r == 0 && s->direct.log_dir && s->direct.until_end)
+		r = tl_direct_left(s->direct.log_dir, s->group ? s->group : ops->name, error);
 	return r;
 }
 
@@ -333,9 +335,10 @@ static int load_and_run(size_t i, int argc, char **argv)
 	r = run(tl_sinks[i], settings, &error);
 	if (r < 0)
 		tl_msg(TL_ERROR, "%s", error.message);
-	r = r < 0 ? r == -EINVAL && !settings->kafka.brokers && !settings->direct.log_dir ? 2 : 1
-	    : settings->direct.log_dir && settings->direct.until_end && give_up ? TL_SINK_LEFT
-										: 0;
+	if (r < 0)
+		r = r == -EINVAL && !settings->kafka.brokers && !settings->direct.log_dir ? 2 : 1;
+	else if (r > 0)
+		r = TL_SINK_LEFT;
 	tl_conf_free(conf);
 	return r;
 }

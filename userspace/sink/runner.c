@@ -69,8 +69,15 @@ static int add_part(struct tl_runner *runner, const struct tl_partition *partiti
 static int64_t begin_collecting(struct tl_runner *runner, const struct tl_partition *partition)
 {
 	struct tl_mark mark = {.topic = partition->topic, .partition = partition->partition};
-	int r = runner->bus->ops->marked(runner->bus, &mark, &runner->failed);
+	int r;
 
+	/* The local log has one position, so a sink that collects has one partition there: that of
+	 * the records, which are made of topic raw. */
+	if (runner->pipeline && partition->topic != TL_TOPIC_RAW)
+		return -1;
+	if (runner->pipeline)
+		mark.topic = TL_TOPIC_LOGS;
+	r = runner->bus->ops->marked(runner->bus, &mark, &runner->failed);
 	if (r == 0)
 		r = runner->sink->ops->assigned(runner->sink, &mark, &runner->failed);
 	return r < 0 ? -1 : mark.offset;
@@ -311,7 +318,8 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	runner->arena.max = ARENA_MAX;
 	for (size_t i = 0; i < n_topics; i++)
-		runner->takes[topics[i]] = true;
+		runner->takes[topics[i]] = !sink->advance || !runner->options->pipeline ||
+					   topics[i] == TL_TOPIC_LOGS;
 	runner->transactional = sink->commit != NULL;
 	runner->sink->stop =
 		runner->options->give_up ? runner->options->give_up : runner->options->stop;

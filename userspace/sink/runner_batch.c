@@ -122,6 +122,8 @@ static int on_output(void *arg, const struct tl_message *message, const struct t
 	(void)record;
 	if (!runner->takes[message->topic])
 		return left_out(runner, message);
+	if (runner->sink->ops->advance)
+		own.partition = 0;
 	for (uint32_t i = 0; ok && i < own.n_headers; i++)
 		ok = copy(&runner->arena, &own.headers[i].key) &&
 		     copy(&runner->arena, &own.headers[i].value);

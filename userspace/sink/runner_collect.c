@@ -100,6 +100,8 @@ int tl_runner_collect(struct tl_runner *runner, struct tl_error *error)
 	while (r == 0) {
 		/* The end of a closed local log is a reason to end too. */
 		drain = drain || (runner->options->stop && *runner->options->stop);
+		if (runner->options->give_up && *runner->options->give_up)
+			break;
 		r = round_trip(&c, drain, error);
 		if (r == 1 && !drain) {
 			drain = true;
