@@ -293,6 +293,21 @@ await step('on a screen of 360 pixels', async () => {
 	await page.setViewportSize({width: 1360, height: 850});
 });
 
+await step('axe-core finds nothing to complain of, light and dark', async () => {
+	const axe = fs.readFileSync(PLAYWRIGHT + '/node_modules/axe-core/axe.min.js', 'utf8');
+	for (const [colorScheme, hash] of [['light', '#/lines?q=refused'], ['light', '#/services'], ['dark', '#/request/req-000300'], ['dark', '#/lines?q=unicorn'], ['dark', '#/health']]) {
+		await page.emulateMedia({colorScheme, reducedMotion: 'reduce'});
+		await go(hash);
+		await page.locator('#list .row, .waterfall, .service, .banner, .empty').first().waitFor();
+		await settled();
+		if (hash.includes('refused')) await rows().first().locator('.body').click();
+		await page.evaluate(axe);
+		const found = await page.evaluate(() => window.axe.run(document, {resultTypes: ['violations']}));
+		assert.deepEqual(found.violations.map(v => `${hash} ${colorScheme}: ${v.id} at ${v.nodes[0].target.join(' ')}`), []);
+	}
+	await page.emulateMedia({colorScheme: 'light', reducedMotion: null});
+});
+
 // Reads a stream's text for a while.
 async function listen(path, headers, enough) {
 	const stop = new AbortController();

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Fills the cache folder with what the test servers run: `fetch.sh [kafka] [opensearch] [elasticsearch] [python] [playwright]`; the
-# first two without a name. python: readers of what sinks write; playwright: what drives the browser (Debian's).
+# first two without a name. python: readers of what sinks write; playwright: what drives the browser (Debian's)
+# and axe-core, which looks at accessibility.
 #
 # An item is complete or absent: it is made in a temporary folder and renamed at the end. One lock, held for the
 # whole run, keeps parallel callers from fetching twice; the second one finds everything there. Prints one
@@ -14,6 +15,7 @@ elasticsearch_version=8.19.21
 # Readers of what sinks write: DuckDB (NDJSON, Parquet, S3), sqlglot (Athena's SQL).
 python_packages="duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 sqlglot==30.30.0"
 playwright_version=1.49.1
+axe_version=4.10.2
 
 # maven_libs DIR GROUP:ARTIFACT:VERSION...: the jars of these artifacts and all they need, into DIR/lib.
 maven_libs() {
@@ -62,7 +64,7 @@ item_python() {
 }
 
 item_playwright() {
-	npm install --silent --no-audit --no-fund --prefix "$1" "playwright-core@$playwright_version" >"$1/npm.log" 2>&1
+	npm install --silent --no-audit --no-fund --prefix "$1" "playwright-core@$playwright_version" "axe-core@$axe_version" >"$1/npm.log" 2>&1
 }
 
 # fetch NAME VERSION: makes $cache/NAME-VERSION by item_NAME unless it is there; prints its path.
@@ -97,7 +99,7 @@ for item in "$@"; do
 	opensearch) fetch opensearch "$opensearch_version" ;;
 	elasticsearch) fetch elasticsearch "$elasticsearch_version" ;;
 	python) fetch python "$(printf '%s' "$python_packages" | sha256sum | cut -c1-12)" ;;
-	playwright) fetch playwright "$playwright_version" ;;
+	playwright) fetch playwright "$playwright_version-axe-$axe_version" ;;
 	*) srv_usage "unknown item '$item'" "fetch.sh [kafka] [opensearch] [elasticsearch] [python] [playwright]" ;;
 	esac
 done

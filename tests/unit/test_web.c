@@ -2,6 +2,8 @@
 /* The API's answers over a store of forty records, the stream's turns, and who is let in. */
 #include "store_fixture.h"
 
+#include "agent/correlate/correlate.h"
+#include "bpf/event.h"
 #include "userspace/base/json.h"
 #include "userspace/web/access.h"
 #include "userspace/web/api.h"
@@ -391,6 +393,33 @@ static void page_is_in_the_program_and_asks_nobody_else(void **state)
 	assert_null(tl_page_file("/../server.c"));
 }
 
+static void assert_explained(const char *const *names, size_t n)
+{
+	const struct tl_page_file *file = tl_page_file("/explain.js");
+	size_t len = (size_t)(file->end - file->text);
+
+	for (size_t i = 0; i < n; i++) {
+		char plain[64], quoted[64];
+
+		snprintf(plain, sizeof(plain), "\t%s: ", names[i]);
+		snprintf(quoted, sizeof(quoted), "\t'%s': ", names[i]);
+		if (names[i][0] && !memmem(file->text, len, plain, strlen(plain)) &&
+		    !memmem(file->text, len, quoted, strlen(quoted)))
+			fail_msg("the page does not explain `%s`", names[i]);
+	}
+}
+
+static void page_explains_every_word_of_the_agent(void **state)
+{
+	static const char *const hows[] = TL_HOW_NAMES, *const whys[] = TL_WHY_NAMES,
+				 *const causes[] = TL_CAUSE_NAMES;
+
+	(void)state;
+	assert_explained(hows, ARRAY_SIZE(hows));
+	assert_explained(whys, ARRAY_SIZE(whys));
+	assert_explained(causes, ARRAY_SIZE(causes));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, store_teardown)
@@ -408,6 +437,7 @@ int main(void)
 		cmocka_unit_test(only_the_whole_token_is_the_token),
 		cmocka_unit_test(addresses_of_others_need_a_token),
 		cmocka_unit_test(page_is_in_the_program_and_asks_nobody_else),
+		cmocka_unit_test(page_explains_every_word_of_the_agent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,9 +10,10 @@
 #include "userspace/base/json.h"
 #include "userspace/store/query_internal.h"
 
-#define STEPS 500	     /* of SQLite's machine between two looks at the clock */
-#define HARD_NS (3 * TL_SEC) /* past the budget: a search that has not seen two rows is given up   \
-			      */
+#define STEPS 500 /* of SQLite's machine between two looks at the clock */
+#define HARD_NS                                                                                    \
+	(3 * TL_SEC) /* past the budget: a search that has not seen two rows is given up           \
+		      */
 #define TAGS_VERSION 2
 
 static int64_t number(sqlite3 *db, const char *sql)
@@ -147,7 +148,7 @@ static int run(struct tl_store_reader *reader, struct tl_builder *b,
 				 (size_t)sqlite3_column_bytes(stmt, 2)},
 		};
 
-		ret->place = (struct tl_place){row.number, (int64_t)row.observed_ns};
+		ret->place = (struct tl_query_place){row.number, (int64_t)row.observed_ns};
 		stopped = each(arg, &row);
 		n++;
 	}

@@ -25,7 +25,7 @@ struct tl_condition {
 #define TL_CONDITIONS_MAX 32
 
 /* Where a search stands: the row it saw last. */
-struct tl_place {
+struct tl_query_place {
 	int64_t number;	     /* 0: at the newest */
 	int64_t observed_ns; /* of the same row */
 };
@@ -42,8 +42,9 @@ struct tl_query {
 			   newest first */
 	size_t limit;	/* 0 is no limit */
 	bool exchanges; /* HTTP exchanges instead of log records */
-	struct tl_place before; /* go on behind this place, towards older rows; with after < 0 */
-	uint64_t budget_ns;	/* longest time to search, about; 0: as long as it takes */
+	struct tl_query_place
+		before;	    /* go on behind this place, towards older rows; with after < 0 */
+	uint64_t budget_ns; /* longest time to search, about; 0: as long as it takes */
 };
 
 /* Adds what a person typed: words, "phrases", !word, FIELD=VALUE, !=, ~ (with * and ?), >=, <=, >,
@@ -98,7 +99,7 @@ enum tl_search_end {
 
 struct tl_search {
 	enum tl_search_end end;
-	struct tl_place
+	struct tl_query_place
 		place; /* unless TL_END_ALL: go on from here (`before`, or `after` its number) */
 };
 

@@ -11,7 +11,7 @@
 /* The row that is looked at, told by the SQL function tl_at(id, observed), the first term of each
  * WHERE: a search that is out of time goes on from there. */
 struct tl_scan {
-	struct tl_place at, before_at; /* this row, and the one before it */
+	struct tl_query_place at, before_at; /* this row, and the one before it */
 	uint64_t rows;
 	uint64_t deadline_ns, hard_ns; /* monotonic; 0 none */
 	bool timed_out;

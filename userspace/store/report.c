@@ -161,7 +161,7 @@ int tl_store_histogram(struct tl_store_reader *reader, const struct tl_query *qu
 	if (!b)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	bounded.after = -1;
-	bounded.before = (struct tl_place){0};
+	bounded.before = (struct tl_query_place){0};
 	bounded.since_ns = histogram->from_ns;
 	bounded.until_ns = histogram->from_ns + histogram->n * histogram->step_ns;
 	if (histogram->before_ns && histogram->before_ns < bounded.until_ns)

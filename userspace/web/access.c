@@ -37,7 +37,8 @@ bool tl_access_is_loopback_name(const char *host)
 	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == len);
 }
 
-enum tl_verdict tl_access_check(const struct tl_access *access, struct MHD_Connection *connection)
+enum tl_access_verdict tl_access_check(const struct tl_access *access,
+				       struct MHD_Connection *connection)
 {
 	const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
 	const char *header, *cookie;

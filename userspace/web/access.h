@@ -16,10 +16,11 @@ struct tl_access {
 	uint16_t port;	   /* names the cookie: cookies of a host are shared by its ports */
 };
 
-enum tl_verdict { TL_ALLOWED, TL_NO_TOKEN, TL_WRONG_TOKEN, TL_WRONG_HOST };
+enum tl_access_verdict { TL_ALLOWED, TL_NO_TOKEN, TL_WRONG_TOKEN, TL_WRONG_HOST };
 
 /* Looks at the request's Host, Authorization and Cookie. */
-enum tl_verdict tl_access_check(const struct tl_access *access, struct MHD_Connection *connection);
+enum tl_access_verdict tl_access_check(const struct tl_access *access,
+				       struct MHD_Connection *connection);
 
 /* True when `given` is the token; takes as long whatever differs. False when there is no token. */
 bool tl_access_is_token(const struct tl_access *access, const char *given);

@@ -50,7 +50,7 @@ int tl_api_query(const struct tl_api_request *request, struct tl_query *query,
 }
 
 /* A place is written as "<number>.<observed>". */
-static int read_place(const struct tl_api_request *request, struct tl_place *ret,
+static int read_place(const struct tl_api_request *request, struct tl_query_place *ret,
 		      struct tl_error *error)
 {
 	const char *text = request->argument(request->arg, "before");
@@ -62,7 +62,7 @@ static int read_place(const struct tl_api_request *request, struct tl_place *ret
 	if (sscanf(text, "%lld.%lld%n", &number, &observed, &n) != 2 || text[n] || number < 1 ||
 	    observed < 0)
 		return tl_error_set(error, -EINVAL, "before: `next` of an earlier answer");
-	*ret = (struct tl_place){number, observed};
+	*ret = (struct tl_query_place){number, observed};
 	return 0;
 }
 

@@ -89,7 +89,8 @@ static enum MHD_Result refuse_error(struct MHD_Connection *connection, int r,
 	}
 }
 
-static enum MHD_Result refuse_access(struct MHD_Connection *connection, enum tl_verdict verdict)
+static enum MHD_Result refuse_access(struct MHD_Connection *connection,
+				     enum tl_access_verdict verdict)
 {
 	if (verdict == TL_WRONG_HOST)
 		return refuse(connection, 403,
@@ -132,7 +133,7 @@ static enum MHD_Result send_file(const struct server *server, struct MHD_Connect
 				 const struct tl_page_file *file)
 {
 	const char *token = strcmp(file->url, "/") == 0 ? argument(connection, "token") : NULL;
-	enum tl_verdict verdict;
+	enum tl_access_verdict verdict;
 
 	if (!server->access.token) {
 		verdict = tl_access_check(&server->access, connection);
@@ -213,7 +214,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	const struct server *server = arg;
 	const struct tl_page_file *file = tl_page_file(url);
 	bool session = strcmp(url, "/api/session") == 0;
-	enum tl_verdict verdict;
+	enum tl_access_verdict verdict;
 
 	(void)version, (void)data, (void)state;
 	if (*size) { /* a body, which nothing here takes */

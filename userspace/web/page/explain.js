@@ -1,10 +1,15 @@
 // What tapline's words mean, in plain English. docs/correlation.md and docs/operating.md say more.
 
 export const HOW = {
-	unit: 'Exact. The goroutine that received this request wrote the line, before its response was complete.',
-	thread: 'The thread that received this request, and later wrote its response, wrote the line. This service has proved to keep a request on one thread.',
-	'inline-token': 'Exact by content. The text itself holds the id of exactly one request of this process.',
 	app: 'The service said so itself: its structured line carries an id field.',
+	unit: 'Exact. The goroutine that received this request wrote the line, before its response was complete.',
+	'unit-bracket': 'The goroutine that wrote the response of this request, which another had received, wrote the line in between. Lines of this form have proved to belong so.',
+	thread: 'The thread that received this request, and later wrote its response, wrote the line. This service has proved to keep a request on one thread.',
+	'thread-bracket': 'The thread that wrote the response of this request wrote the line, and was given no other work in between. Lines of this form have proved to belong so.',
+	echo: 'The thread had sent the id of this request on to another service, and had no other work since. This service has proved to work so.',
+	tail: 'The thread had just finished the response of this request and touched nothing else since, as for access logs. Lines of this form have proved to follow each response.',
+	'inline-token': 'Exact by content. The text itself holds the id of exactly one request of this process.',
+	single: 'Only one request was open at that moment.',
 	none: 'No id, because none could be proved. A wrong id would be worse than none.',
 };
 
@@ -13,6 +18,8 @@ export const WHY = {
 	'gate-closed': ['tapline does not yet trust that this service keeps a request on one thread.', 'It opens by itself after enough requests that overlap. If one was handed to another thread, it stays closed for good.'],
 	'foreign-unit': ['The line was written by a thread or goroutine that serves no request itself: a background job or a logger thread.', ''],
 	'after-response': ['The request had been answered completely when the line was written.', ''],
+	cut: ['The thread may have been given other work between this line and the response.', ''],
+	unproved: ['The place would fit a request, but lines of this form have not proved to belong to requests.', 'Traffic proves them; forms that background work shares stay unproved.'],
 	ambiguous: ['More than one request fits this line.', ''],
 	batched: ['The service keeps its output in a buffer, so lines of several requests arrive in one write.', 'Set PYTHONUNBUFFERED=1, start it under stdbuf -oL, or use tapline run --tty.'],
 	shared: ['Pieces of several threads make up this line.', ''],
@@ -22,6 +29,7 @@ export const WHY = {
 	restart: ['The agent was restarted while the line waited for its request.', ''],
 	'unit-unknown': ['This Go version or build does not let its goroutine id be read for certain.', ''],
 	full: ['A table of the agent was full.', ''],
+	off: ['Ids are switched off.', 'Leave out --no-correlate.'],
 };
 
 export const SOURCE = source => (source === 'generated' ? 'made by tapline, since the caller sent none' : source ? `from the header ${source}` : '');

@@ -49,7 +49,7 @@ export class Lines {
 		this.list = el('ol', {id: 'list', class: 'rows', 'aria-label': 'Log lines, newest first'});
 		this.foot = el('div', {class: 'foot'});
 		this.scroller = el('div', {class: 'scroller', tabindex: '-1'}, this.list, this.foot);
-		this.root = el('section', {class: 'lines', 'aria-label': 'Lines'}, form, this.histogram.root, this.summary, el('div', {class: 'fresh-box'}, this.fresh), this.scroller);
+		this.root = el('section', {class: 'lines', 'aria-label': 'Lines'}, el('h1', {class: 'quiet'}, 'Lines'), form, this.histogram.root, this.summary, el('div', {class: 'fresh-box'}, this.fresh), this.scroller);
 		this.listen();
 	}
 
@@ -109,6 +109,7 @@ export class Lines {
 		this.fillServices();
 		this.level.value = f.severity || '';
 		this.kind.value = f.http || '';
+		this.level.disabled = Boolean(f.http); // exchanges have a status instead
 		this.since.querySelector('[value=fixed]')?.remove();
 		if (f.from) this.since.append(el('option', {value: 'fixed'}, `${when(Number(f.from)).slice(0, -4)} – ${when(Number(f.to)).slice(0, -4)}`));
 		this.since.value = f.from ? 'fixed' : f.since === 'all' ? '' : f.since || '15m';
@@ -255,7 +256,7 @@ export class Lines {
 		if (open) open.remove();
 		else li.append(details(li.record, this.act));
 		li.classList.toggle('open', !open);
-		li.setAttribute('aria-expanded', String(!open));
+		say(open ? 'closed' : 'opened');
 	}
 
 	mark(li) {

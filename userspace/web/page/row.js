@@ -71,6 +71,6 @@ export function details(record, act) {
 			id && el('a', {class: 'button small primary', href: '#/request/' + encodeURIComponent(id)}, 'Show the request'),
 			el('button', {class: 'button small', type: 'button', onclick: () => act.around(t)}, 'Lines around it'), json),
 		el('div', {class: 'fields'},
-			el('dl', {}, el('h3', {}, 'About the line'), ...fields.map(([k, v]) => field(k, v, act)), ...top.map(([k, v]) => field(k, v, act))),
-			el('dl', {}, el('h3', {}, 'Who wrote it'), ...resource.map(([k, v]) => field(k, v, act)))));
+			el('section', {}, el('h2', {}, 'About the line'), el('dl', {}, ...fields.map(([k, v]) => field(k, v, act)), ...top.map(([k, v]) => field(k, v, act)))),
+			el('section', {}, el('h2', {}, 'Who wrote it'), el('dl', {}, ...resource.map(([k, v]) => field(k, v, act))))));
 }
