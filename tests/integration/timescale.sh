@@ -26,7 +26,7 @@ with_dsn() { printf '%s' "$(dsn "$1" | sed "s/dbname=.*/dbname=$2/")"; }
 start_kafka &
 kafka=$!
 for kind in $kinds; do
-	postgres start "$kind" --kind "$kind" --owner $$
+	postgres start "$kind" --kind "$kind" --owner $$ --tls
 	cat "$work/$kind/pgpass" >> "$work/pgpass"
 done
 chmod 600 "$work/pgpass"
@@ -133,6 +133,8 @@ for kind in $kinds; do
 	wait_until 300 "$kind has $(sql "$kind" 'SELECT count(*) FROM tapline.metrics'), $(sql "$kind" 'SELECT count(*) FROM tapline.logs') rows of $lines" has_rows "$kind"
 	pid=sink_$kind
 	[ "$kind" != plain ] || { kill -0 "$second" || die "the second worker ended: $(tail -2 "$work/second.log")"; stop_pid "$second"; }
+	memory=$(awk '/^VmHWM/ { print $2 }' "/proc/${!pid}/status")
+	[ "$memory" -lt 131072 ] || die "$kind: the sink takes $memory KiB of memory"
 	kill -TERM "${!pid}"
 	wait "${!pid}" || die "$kind: a stopped sink ends with status $?: $(tail -3 "$work/$kind.log")"
 	postgres psql "$kind" -d postgres -c "$(python3 "$check" queries)" > "$work/$kind.rows"
@@ -181,6 +183,8 @@ refused 1 'database "nothing" does not exist.*createdb' --dsn "$(with_dsn plain 
 refused 1 'permission denied for database poors.*GRANT CREATE ON DATABASE' --dsn-file "$work/dsn"
 refused 1 'no column `.*Alter it, or rename it' --dsn "$(with_dsn plain strange)"
 refused 1 'Connection refused.*check --dsn' --dsn 'host=127.0.0.1 port=1 dbname=x user=x'
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$work/other.key" -out "$work/other.crt" 2> /dev/null
+refused 1 'certificate verify failed' --dsn "$(dsn plain) sslmode=verify-full sslrootcert=$work/other.crt"
 refused 1 'TimescaleDB is not installed on the server' --dsn "$(with_dsn plain poors)" --timescaledb yes
 refused 1 'community edition' --dsn "$(with_dsn plain poors)" --rollups continuous
 refused 1 'metrics_1m is there as a table' --dsn "$(dsn plain)" --rollups none
@@ -206,7 +210,7 @@ wait_until 20 "the tables are not made: $(tail -1 "$work/maker.log" 2>&1)" made
 kill -TERM $maker
 wait $maker || true
 sql plain "GRANT USAGE ON SCHEMA tapline TO poor; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tapline TO poor" made
-echo "postgresql://poor:seCret-poor@127.0.0.1:$port/made" > "$work/dsn-made"
+echo "postgresql://poor:seCret-poor@127.0.0.1:$port/made?sslmode=verify-full&sslrootcert=$work/plain/data/server.crt" > "$work/dsn-made"
 
 # --- rows that the database refuses, as the user who may only write; then two writers ---
 
