@@ -258,18 +258,23 @@ postgres thaw plain
 # --- a full disk ---
 
 mkdir "$work/small"
-if mount -t tmpfs -o size=20m tapline "$work/small" 2> /dev/null; then
+if mount -t tmpfs -o size=24m tapline "$work/small" 2> /dev/null; then
 	mkdir "$work/small/space"
 	sql plain "CREATE TABLESPACE small LOCATION '$work/small/space'"
 	sql plain "CREATE DATABASE small TABLESPACE small"
-	background small "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain small)" --group small --instance small-1 --logs
+	background small "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain small)" --topic-prefix odd. --group small --instance small-1
 	small=$last
-	wait_until 60 "a full disk is not told: $(tail -1 "$work/small.log")" grep -q "make room on the server's disk" "$work/small.log"
-	mount -o remount,size=4g "$work/small"
-	all_there() { [ "$(sql plain 'SELECT count(*) FROM tapline.metrics' small)" -ge "$lines" ] && [ "$(sql plain 'SELECT count(*) FROM tapline.logs' small)" -ge "$lines" ]; }
-	wait_until 120 "after the full disk there are $(sql plain 'SELECT count(*) FROM tapline.logs' small) records of $lines" all_there
+	small_has() { [ "$(sql plain 'SELECT coalesce(sum(count), 0) FROM tapline.metrics' small 2> /dev/null)" -ge "$1" ]; }
+	wait_until 30 "the sink on the small disk has nothing: $(tail -1 "$work/small.log" 2>&1)" small_has "$rows_before"
+	dd if=/dev/zero of="$work/small/ballast" bs=8k 2> /dev/null || true
+	full_rows=$(sql plain 'SELECT sum(count) FROM tapline.metrics' small)
+	kcat -b "$brokers" -t odd.metrics -P -l <(python3 "$check" ones 3000) -X partitioner=random
+	wait_until 30 "a full disk is not told: $(tail -1 "$work/small.log")" grep -q "make room on the server's disk" "$work/small.log"
+	rm "$work/small/ballast"
+	wait_until 30 "after the full disk there are $(sql plain 'SELECT sum(count) FROM tapline.metrics' small)" small_has $((full_rows + 3000))
 	stop_pid "$small"
-	[ "$(sql plain 'SELECT count(DISTINCT uid) || $$ $$ || count(*) FROM tapline.logs' small)" = "$lines $lines" ] || die "after a full disk there are other records"
+	[ "$(sql plain 'SELECT sum(count) FROM tapline.metrics_1h' small)" = "$(sql plain 'SELECT sum(count) FROM tapline.metrics' small)" ] ||
+		die "after a full disk the roll-ups are wrong"
 	sql plain "DROP DATABASE small"
 	sql plain "DROP TABLESPACE small"
 	umount "$work/small"
@@ -280,7 +285,7 @@ fi
 # --- retention, and the last ten ---
 
 background keep "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain made)" --topic-prefix odd. --group odd --instance odd-1 --keep 1s --keep-rollups 1s --keep-logs 1s
-kept() { [ "$(sql plain "SELECT (SELECT count(*) FROM tapline.metrics WHERE window_start < now() - interval '1 minute') + (SELECT count(*) FROM tapline.metrics_1h WHERE bucket < now() - interval '1 minute')" made)" = 0 ]; }
+kept() { [ "$(sql plain "SELECT (SELECT count(*) FROM tapline.metrics WHERE window_start < now() - interval '3 hours') + (SELECT count(*) FROM tapline.metrics_1h WHERE bucket < now() - interval '3 hours')" made)" = 0 ]; }
 wait_until 20 "old rows are not removed" kept
 [ "$(sql plain "SELECT sum(next_offset) FROM tapline.offsets WHERE next_offset > 0" made)" -gt 0 ] || die "the offsets are gone"
 stop_pid "$last"
