@@ -26,7 +26,7 @@ with_dsn() { printf '%s' "$(dsn "$1" | sed "s/dbname=.*/dbname=$2/")"; }
 start_kafka &
 kafka=$!
 for kind in $kinds; do
-	postgres start "$kind" --kind "$kind" --owner $$
+	postgres start "$kind" --kind "$kind" --owner $$ --tls
 	cat "$work/$kind/pgpass" >> "$work/pgpass"
 done
 chmod 600 "$work/pgpass"
@@ -133,6 +133,8 @@ for kind in $kinds; do
 	wait_until 300 "$kind has $(sql "$kind" 'SELECT count(*) FROM tapline.metrics'), $(sql "$kind" 'SELECT count(*) FROM tapline.logs') rows of $lines" has_rows "$kind"
 	pid=sink_$kind
 	[ "$kind" != plain ] || { kill -0 "$second" || die "the second worker ended: $(tail -2 "$work/second.log")"; stop_pid "$second"; }
+	memory=$(awk '/^VmHWM/ { print $2 }' "/proc/${!pid}/status")
+	[ "$memory" -lt 131072 ] || die "$kind: the sink takes $memory KiB of memory"
 	kill -TERM "${!pid}"
 	wait "${!pid}" || die "$kind: a stopped sink ends with status $?: $(tail -3 "$work/$kind.log")"
 	postgres psql "$kind" -d postgres -c "$(python3 "$check" queries)" > "$work/$kind.rows"
@@ -181,6 +183,8 @@ refused 1 'database "nothing" does not exist.*createdb' --dsn "$(with_dsn plain 
 refused 1 'permission denied for database poors.*GRANT CREATE ON DATABASE' --dsn-file "$work/dsn"
 refused 1 'no column `.*Alter it, or rename it' --dsn "$(with_dsn plain strange)"
 refused 1 'Connection refused.*check --dsn' --dsn 'host=127.0.0.1 port=1 dbname=x user=x'
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$work/other.key" -out "$work/other.crt" 2> /dev/null
+refused 1 'certificate verify failed' --dsn "$(dsn plain) sslmode=verify-full sslrootcert=$work/other.crt"
 refused 1 'TimescaleDB is not installed on the server' --dsn "$(with_dsn plain poors)" --timescaledb yes
 refused 1 'community edition' --dsn "$(with_dsn plain poors)" --rollups continuous
 refused 1 'metrics_1m is there as a table' --dsn "$(dsn plain)" --rollups none
@@ -206,7 +210,7 @@ wait_until 20 "the tables are not made: $(tail -1 "$work/maker.log" 2>&1)" made
 kill -TERM $maker
 wait $maker || true
 sql plain "GRANT USAGE ON SCHEMA tapline TO poor; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tapline TO poor" made
-echo "postgresql://poor:seCret-poor@127.0.0.1:$port/made" > "$work/dsn-made"
+echo "postgresql://poor:seCret-poor@127.0.0.1:$port/made?sslmode=verify-full&sslrootcert=$work/plain/data/server.crt" > "$work/dsn-made"
 
 # --- rows that the database refuses, as the user who may only write; then two writers ---
 
@@ -254,18 +258,23 @@ postgres thaw plain
 # --- a full disk ---
 
 mkdir "$work/small"
-if mount -t tmpfs -o size=20m tapline "$work/small" 2> /dev/null; then
+if mount -t tmpfs -o size=24m tapline "$work/small" 2> /dev/null; then
 	mkdir "$work/small/space"
 	sql plain "CREATE TABLESPACE small LOCATION '$work/small/space'"
 	sql plain "CREATE DATABASE small TABLESPACE small"
-	background small "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain small)" --group small --instance small-1 --logs
+	background small "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain small)" --topic-prefix odd. --group small --instance small-1
 	small=$last
-	wait_until 60 "a full disk is not told: $(tail -1 "$work/small.log")" grep -q "make room on the server's disk" "$work/small.log"
-	mount -o remount,size=4g "$work/small"
-	all_there() { [ "$(sql plain 'SELECT count(*) FROM tapline.metrics' small)" -ge "$lines" ] && [ "$(sql plain 'SELECT count(*) FROM tapline.logs' small)" -ge "$lines" ]; }
-	wait_until 120 "after the full disk there are $(sql plain 'SELECT count(*) FROM tapline.logs' small) records of $lines" all_there
+	small_has() { [ "$(sql plain 'SELECT coalesce(sum(count), 0) FROM tapline.metrics' small 2> /dev/null)" -ge "$1" ]; }
+	wait_until 30 "the sink on the small disk has nothing: $(tail -1 "$work/small.log" 2>&1)" small_has "$rows_before"
+	dd if=/dev/zero of="$work/small/ballast" bs=8k 2> /dev/null || true
+	full_rows=$(sql plain 'SELECT sum(count) FROM tapline.metrics' small)
+	kcat -b "$brokers" -t odd.metrics -P -l <(python3 "$check" ones 3000) -X partitioner=random
+	wait_until 30 "a full disk is not told: $(tail -1 "$work/small.log")" grep -q "make room on the server's disk" "$work/small.log"
+	rm "$work/small/ballast"
+	wait_until 30 "after the full disk there are $(sql plain 'SELECT sum(count) FROM tapline.metrics' small)" small_has $((full_rows + 3000))
 	stop_pid "$small"
-	[ "$(sql plain 'SELECT count(DISTINCT uid) || $$ $$ || count(*) FROM tapline.logs' small)" = "$lines $lines" ] || die "after a full disk there are other records"
+	[ "$(sql plain 'SELECT sum(count) FROM tapline.metrics_1h' small)" = "$(sql plain 'SELECT sum(count) FROM tapline.metrics' small)" ] ||
+		die "after a full disk the roll-ups are wrong"
 	sql plain "DROP DATABASE small"
 	sql plain "DROP TABLESPACE small"
 	umount "$work/small"
@@ -276,7 +285,7 @@ fi
 # --- retention, and the last ten ---
 
 background keep "$tapline" sink timescale --brokers "$brokers" --dsn "$(with_dsn plain made)" --topic-prefix odd. --group odd --instance odd-1 --keep 1s --keep-rollups 1s --keep-logs 1s
-kept() { [ "$(sql plain "SELECT (SELECT count(*) FROM tapline.metrics WHERE window_start < now() - interval '1 minute') + (SELECT count(*) FROM tapline.metrics_1h WHERE bucket < now() - interval '1 minute')" made)" = 0 ]; }
+kept() { [ "$(sql plain "SELECT (SELECT count(*) FROM tapline.metrics WHERE window_start < now() - interval '3 hours') + (SELECT count(*) FROM tapline.metrics_1h WHERE bucket < now() - interval '3 hours')" made)" = 0 ]; }
 wait_until 20 "old rows are not removed" kept
 [ "$(sql plain "SELECT sum(next_offset) FROM tapline.offsets WHERE next_offset > 0" made)" -gt 0 ] || die "the offsets are gone"
 stop_pid "$last"

@@ -6,21 +6,22 @@
 # the superuser postgres has the one in D/pgpass, which D/env names as PGPASSFILE.
 #
 # PostgreSQL refuses to be root, so root runs it in a user namespace in which he is another: files stay root's, nothing
-# needs the user postgres.
+# needs the user postgres. With --tls the server also speaks TLS, by a certificate of its own.
 
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-usage='postgres.sh start --dir D [--kind plain|timescale] [--port P] [--set KEY=VALUE]... [--owner PID]
+usage='postgres.sh start --dir D [--kind plain|timescale] [--port P] [--tls] [--set KEY=VALUE]... [--owner PID]
        postgres.sh stop|kill|freeze|thaw|ready --dir D
        postgres.sh psql --dir D ARGS...'
 
-dir='' port='' kind='' owner=''
+dir='' port='' kind='' owner='' tls=''
 settings=()
 
 verb=${1:-}
 [ $# -eq 0 ] || shift
 while [ $# -gt 0 ]; do
 	case $1 in
+	--tls) tls=1; shift; continue ;;
 	--dir | --port | --kind | --set | --owner) [ $# -ge 2 ] || srv_usage "$1 needs a value" "$usage" ;;
 	*) break ;;
 	esac
@@ -68,6 +69,15 @@ remember() {
 	fi
 }
 
+# A certificate for 127.0.0.1 that is its own authority: D/data/server.crt is what a client trusts.
+make_tls() {
+	srv_need openssl
+	openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext 'subjectAltName=IP:127.0.0.1,DNS:localhost' \
+		-keyout "$dir/data/server.key" -out "$dir/data/server.crt" 2>/dev/null
+	chmod 600 "$dir/data/server.key"
+	echo 'ssl = on' >>"$dir/data/postgresql.conf"
+}
+
 # The folder may be there already, empty: a small file system that a test wants to be full.
 make_data() {
 	[ ! -f "$dir/data/PG_VERSION" ] || return 0
@@ -82,6 +92,7 @@ make_data() {
 		log_line_prefix = '%m [%p] '
 		timezone = 'UTC'
 	END
+	[ -z "$tls" ] || make_tls
 	[ "$kind" = plain ] || cat >>"$dir/data/postgresql.conf" <<-END
 		shared_preload_libraries = 'timescaledb'
 		timescaledb.telemetry_level = off

@@ -33,6 +33,8 @@ struct tl_pg {
 
 /* Connects, one attempt. Does nothing when connected. */
 int tl_pg_connect(struct tl_pg *pg);
+
+/* Closes the connection, if there is one; a transaction that is open ends without a commit. */
 void tl_pg_drop(struct tl_pg *pg);
 
 /* Runs statements without parameters; results are dropped. */
@@ -42,11 +44,17 @@ int tl_pg_exec(struct tl_pg *pg, const char *sql);
 int tl_pg_ask(struct tl_pg *pg, const char *sql, int n, const char *const *values,
 	      PGresult **ret_result);
 
-/* COPY ... FROM STDIN: begin; put any number of times; end, which waits for the verdict on all.
- * `tl_pg_copy_push` puts as much as goes without waiting and returns the number of bytes taken. */
+/* Begins a COPY ... FROM STDIN; until its end nothing else may be run. */
 int tl_pg_copy_begin(struct tl_pg *pg, const char *sql);
+
+/* Hands over all of `data`, waiting for the server where it must. */
 int tl_pg_copy_put(struct tl_pg *pg, struct tl_span data);
+
+/* Hands over as much of `data` as goes without waiting, and returns the number of bytes taken.
+ * Failures show at the end of the copy. */
 size_t tl_pg_copy_push(struct tl_pg *pg, struct tl_span data);
+
+/* Ends the COPY and waits for the verdict on all of its rows. */
 int tl_pg_copy_end(struct tl_pg *pg);
 
 /* Waits before the next attempt: 100 ms doubled up to 10 s, of which a random half to whole. Says

@@ -90,9 +90,11 @@ void tl_ts_unsettle(struct tl_ts *ts);
 /* Forgets all rows; a transaction that is open ends without them. */
 void tl_ts_forget(struct tl_ts *ts);
 
-/* tl_sink_ops.commit and .positions. */
+/* tl_sink_ops.commit: all rows, roll-ups and the offsets, through reconnects. */
 int tl_ts_commit(struct tl_sink *sink, const struct tl_partition *partitions, size_t n,
 		 struct tl_error *error);
+
+/* tl_sink_ops.positions; makes the rows that commits will move. */
 int tl_ts_positions(struct tl_sink *sink, struct tl_partition *partitions, size_t n,
 		    struct tl_error *error);
 

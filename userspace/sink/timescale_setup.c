@@ -10,6 +10,7 @@
 
 #define OLDEST_SERVER 120000
 #define OLDEST_TIMESCALEDB 2
+#define KEEP_MIN_NS (8 * 24 * 3600 * TL_SEC) /* of rows under continuous aggregates */
 
 /* Runs a query of one value; `*ret` is "" when there is no row. */
 static int ask_text(struct tl_ts *ts, const char *sql, const char *value, char *ret, size_t size)
@@ -292,6 +293,18 @@ static int make_rollups(struct tl_ts *ts, struct tl_error *error)
 	return r;
 }
 
+/* A refresh of a region whose rows were dropped would empty the roll-up. */
+static int check_keep(const struct tl_ts *ts, struct tl_error *error)
+{
+	if (!ts->rollups || ts->own_rollups || !ts->settings->keep_ns ||
+	    ts->settings->keep_ns >= KEEP_MIN_NS)
+		return 0;
+	return tl_error_set(error, -EINVAL,
+			    "--keep: at least 8d with continuous aggregates (%s), which are "
+			    "refreshed from the rows of the last 7 days",
+			    ts->pg.where);
+}
+
 static int find_hypertables(struct tl_ts *ts, struct tl_error *error)
 {
 	static const char *const names[TL_TS_HYPERTABLES] = {[TL_TS_HYPER_METRICS] = "metrics",
@@ -333,6 +346,7 @@ int tl_ts_setup(struct tl_ts *ts, struct tl_error *error)
 	r = make_schema(ts, error);
 	r = r < 0 ? r : make_objects(ts, tl_ts_base, &made, error);
 	r = r < 0 ? r : make_rollups(ts, error);
+	r = r < 0 ? r : check_keep(ts, error);
 	r = r < 0 ? r : find_hypertables(ts, error);
 	if (r < 0)
 		return r;
