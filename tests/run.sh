@@ -55,7 +55,7 @@ suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 suite_pipeline() {
 	local t
 	for t in ${PIPELINE:-embedded loss broker_down restart whole levels chain protocols bad_input privileges metrics direct otlp \
-		otlp_kafka timescale web}; do
+		otlp_kafka timescale s3 web}; do
 		run "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
 }

@@ -235,9 +235,9 @@ static int local_marked(struct tl_bus *bus, struct tl_mark *mark, struct tl_erro
 	mark->offset = -1;
 	mark->note[0] = '\0';
 	note_path(b, path);
-	r = tl_file_read(path, TL_NOTE_MAX + 64, &text, error);
-	if (r == -ENOENT)
+	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;
+	r = tl_file_read(path, TL_NOTE_MAX + 64, &text, error);
 	if (r < 0 || tl_buf_putc(&text, '\0') < 0)
 		return r < 0 ? r : tl_error_set(error, -ENOMEM, "out of memory");
 	if (sscanf(text.data, "%16" SCNx64 " %" SCNd64 " %n", &id, &offset, &at) < 2 || !at)
