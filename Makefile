@@ -170,7 +170,7 @@ fuzz: ## Fuzz the parsers of hostile bytes (clang libFuzzer), FUZZ_SECONDS each
 .PHONY: docs
 docs: all ## Make docs/configuration.md and the man pages again
 	$(Q)$(O)/tapline config reference > docs/configuration.md
-	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink file' 'sink otlp' 'sink store' 'sink timescale'; do \
+	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink file' 'sink otlp' 'sink s3' 'sink store' 'sink timescale'; do \
 		$(O)/tapline config man "$$c" > "$(O)/man/tapline-$$(echo $$c | tr ' ' -).1"; done
 
 PREFIX ?= /usr/local

@@ -66,6 +66,45 @@ bench_copy() {
 	done
 }
 
+# --- s3: records in memory to objects in a bucket, beside `zstd -1` from file to file ---
+
+# timed COMMAND...: "WALL CPU" in seconds.
+timed() {
+	local TIMEFORMAT='%R %U %S'
+	{ time "$@" > /dev/null 2>> "$work/bench.log"; } 2>&1 | awk '{ print $1, $2 + $3 }'
+}
+
+# s3_rounds FORMAT NAME: rounds of the sink and zstd in turn.
+s3_rounds() {
+	local round
+	for round in $(seq 0 "$rounds"); do
+		"$bench/bench_s3" "$S3_ENDPOINT" bench "$2$round/" "$s3_rows" "$1" > "$work/out" 2>> "$work/bench.log" ||
+			die "bench_s3: $(tail -1 "$work/bench.log")"
+		timed zstd -1 -q -f "$work/records" -o "$work/records.zst" > "$work/peer"
+		rm -rf "$S3_DATA/bench/$2$round"
+		[ "$round" = 0 ] && continue # the first one warms up
+		awk '{ print $2 / $3 / 1e6 }' "$work/out" >> "$results/s3.$2.rate"
+		paste -d' ' "$work/out" "$work/peer" | awk '{ print $5 / $3 }' >> "$results/s3.$2.wall"
+		paste -d' ' "$work/out" "$work/peer" | awk '{ print $6 / $4 }' >> "$results/s3.$2.cpu"
+		awk '{ print $4 * 1e9 / $1 }' "$work/out" >> "$results/s3.$2.ns"
+	done
+	printf '  %-34s %-24s %-24s %-20s %s\n' "$2" "$(figure "$results/s3.$2.rate")" "$(figure "$results/s3.$2.wall")" \
+		"$(figure "$results/s3.$2.cpu")" "$(figure "$results/s3.$2.ns")"
+}
+
+bench_s3() {
+	local s3_rows=${BENCH_S3_ROWS:-1000000}
+	start_s3 --bucket bench
+	"$bench/bench_s3" "$S3_ENDPOINT" bench x "$s3_rows" 0 "$work/records"
+	say; say "== s3: $s3_rows records, $(($(stat -c %s "$work/records") / 1000000)) MB of NDJSON; $rounds rounds in turn, median (min..max)"
+	printf '  %-34s %-24s %-24s %-20s %s\n' '' 'the sink, MB/s' 'zstd -1 / sink, time' 'zstd / sink, CPU' "sink's CPU ns a record"
+	s3_rounds 0 ndjson
+	s3_rounds 1 parquet
+	goal "S3 (NDJSON) against zstd -1 of the same bytes, CPU" "$results/s3.ndjson.cpu" 0.8
+	goal "S3 (NDJSON) against zstd -1 of the same bytes, time" "$results/s3.ndjson.wall" 0.8
+	"$servers/s3.sh" stop --dir "$work/s3"
+}
+
 say "machine: $(uname -sr), $(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg), $("$tapline" --version | head -1)"
-[ $# -gt 0 ] || set -- copy
+[ $# -gt 0 ] || set -- copy s3
 for name in "$@"; do "bench_$name"; done

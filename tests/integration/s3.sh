@@ -3,7 +3,8 @@
 # the objects then hold each record exactly once, byte for byte, in the folder of its hour, as NDJSON and as Parquet. Before it:
 # what goes wrong at the start; after it: names that are taken, by the same content and by another.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-6} lines=${LINES:-40000} partitions=3
+kills=${KILLS:-6} partitions=3
+lines=${LINES:-$((kills > 50 ? 1000000 : 40000))}
 RANDOM=${SEED:-$$}
 say "seed ${SEED:-$$}"
 
@@ -111,4 +112,22 @@ printf other | curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 -u "$S3_ACCESS_KEY:$S3
 refused 1 'partition 0 is stopped.*other content.*--prefix' timeout 30 "${one[@]}" --group third
 [ "$(cat "$S3_DATA/$key")" = other ] || die "an object of someone else was overwritten"
 ! at_end one third || die "the position went over a stopped partition"
+# 4. No Kafka: what a run could not send is kept, and sent straight from its log by a sink that is killed as well.
+export TAPLINE_STORE=$work/store.db
+seq -f 'line %.0f of one command' 30000 > "$work/run.truth"
+"$tapline" run -o none --drain 1s --sink "s3 --endpoint http://127.0.0.1:1 --wait 0 --bucket names" -- cat "$work/run.truth" 2> "$work/run.log" ||
+	die "tapline run ends with $?"
+log=$(sed -n 's/.*to send the rest: .* --log-dir \([^ ]*\) .*/\1/p' "$work/run.log")
+[ -d "$log" ] || die "it is not said how to send the rest: $(cat "$work/run.log")"
+direct=("$tapline" sink s3 --log-dir "$log" --group run-1 --spool "$work" --endpoint "$S3_ENDPOINT" --bucket names --prefix run/
+	--max-age 1ms --batch 500)
+for k in 1 2 3 4; do
+	background direct "${direct[@]}"
+	sleep "0.$((RANDOM % 4))$((RANDOM % 10))"
+	kill -KILL "$last" 2> /dev/null || true
+	wait "$last" 2> /dev/null || true
+done
+timeout 60 "${direct[@]}" --until-end >> "$work/direct.log" 2>&1 || die "the last one ends with $?: $(tail -1 "$work/direct.log")"
+find "$S3_DATA/names/run" -name '*.json.zst' -print0 | xargs -0 zstd -dcq | jq -r .body | sort > "$work/run.archived"
+sort "$work/run.truth" | cmp - "$work/run.archived" || die "the run's lines are not in the bucket once each: $(wc -l < "$work/run.archived")"
 say "RESULT $kills kills, $lines records once in $objects NDJSON objects, the same in Parquet; names that are taken are told"

@@ -65,7 +65,8 @@ static int add_part(struct tl_runner *runner, const struct tl_partition *partiti
 	return 0;
 }
 
-/* Returns where reading begins, -1 the bus decides, or an error. */
+/* Returns where reading begins, -1 the bus decides, or an error. In the embedded mode the one log
+ * gives what the sink knows as partition 0 of the logs. */
 static int64_t begin_collecting(struct tl_runner *runner, const struct tl_partition *partition)
 {
 	struct tl_mark mark = {.topic = partition->topic, .partition = partition->partition};
@@ -318,8 +319,10 @@ static int begin(struct tl_runner *runner, struct tl_error *error)
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	runner->arena.max = ARENA_MAX;
 	for (size_t i = 0; i < n_topics; i++)
-		runner->takes[topics[i]] = !sink->advance || !runner->options->pipeline ||
-					   topics[i] == TL_TOPIC_LOGS;
+		runner->takes[topics[i]] = true;
+	/* Their positions in the one log would be others than those of the logs. */
+	if (sink->advance && runner->options->pipeline)
+		runner->takes[TL_TOPIC_DLQ] = false;
 	runner->transactional = sink->commit != NULL;
 	runner->sink->stop =
 		runner->options->give_up ? runner->options->give_up : runner->options->stop;

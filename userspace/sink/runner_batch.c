@@ -140,6 +140,16 @@ static int prepare_embedded(struct tl_runner *runner, const struct tl_message *m
 	return r < 0 ? r : tl_pipeline_message(runner->pipeline, message);
 }
 
+/* Tells a collecting sink how far the log was read, also where that gave no record. */
+static int add_place(struct tl_runner *runner)
+{
+	const struct tl_message *last = &runner->polled[runner->n_polled - 1];
+
+	return add_to_batch(runner, &(struct tl_message){.topic = TL_TOPIC_LOGS,
+							 .partition = TL_PLACE,
+							 .offset = last->offset});
+}
+
 int tl_runner_prepare(struct tl_runner *runner, struct tl_error *error)
 {
 	int r = 0;
@@ -158,6 +168,8 @@ int tl_runner_prepare(struct tl_runner *runner, struct tl_error *error)
 	}
 	if (r == 0 && runner->pipeline)
 		r = tl_pipeline_flush(runner->pipeline);
+	if (r == 0 && runner->pipeline && runner->sink->ops->advance && runner->n_polled)
+		r = add_place(runner);
 	if (r < 0)
 		return tl_error_set(error, r, "a batch could not be prepared: %s", strerror(-r));
 	return 0;

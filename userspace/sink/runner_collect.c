@@ -12,10 +12,11 @@
 #define POLL_MS 100u
 #define WAIT_MS 100u
 #define SILENT_NS (10 * TL_SEC) /* without a poll */
+#define DRAIN_NS (10 * TL_SEC)
 
 struct collecting {
 	struct tl_runner *runner;
-	uint64_t polled_ns; /* when last */
+	uint64_t polled_ns, stopped_ns; /* when last; when told to stop first */
 	bool paused;
 };
 
@@ -86,8 +87,28 @@ static int round_trip(struct collecting *c, bool drain, struct tl_error *error)
 	if (quiet && tl_mono_ns() - c->polled_ns < SILENT_NS)
 		return 0;
 	r = set_pause(c, quiet);
-	return r < 0 ? tl_error_set(error, r, "fetching cannot be paused")
-		     : poll_once(c, quiet ? 0 : POLL_MS, drain, error);
+	if (r < 0)
+		return tl_error_set(error, r, "fetching cannot be paused");
+	r = poll_once(c, quiet ? 0 : POLL_MS, drain, error);
+	/* When it is being emptied, the end is when it is empty. */
+	return drain && r == 1 ? 0 : r;
+}
+
+/* Told to stop, a worker brings away what it has. The embedded mode first reads what is in the log,
+ * for a time: there are no others. */
+static bool is_over(struct collecting *c)
+{
+	const struct tl_runner *runner = c->runner;
+
+	if (!runner->options->stop || !*runner->options->stop)
+		return false;
+	if (!runner->pipeline)
+		return true;
+	if (!c->stopped_ns)
+		c->stopped_ns = tl_mono_ns();
+	else if (runner->n_polled == 0)
+		return true;
+	return tl_mono_ns() - c->stopped_ns > DRAIN_NS;
 }
 
 int tl_runner_collect(struct tl_runner *runner, struct tl_error *error)
@@ -99,9 +120,10 @@ int tl_runner_collect(struct tl_runner *runner, struct tl_error *error)
 
 	while (r == 0) {
 		/* The end of a closed local log is a reason to end too. */
-		drain = drain || (runner->options->stop && *runner->options->stop);
+		drain = drain || is_over(&c);
 		if (runner->options->give_up && *runner->options->give_up)
 			break;
+		runner->n_polled = 0;
 		r = round_trip(&c, drain, error);
 		if (r == 1 && !drain) {
 			drain = true;

@@ -11,7 +11,7 @@
 #include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_client.h"
 
 #define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an hour's NDJSON to Parquet, line by line, with the memory of one row group. */
+#include "userspace/base/cleanup.h"
 #include "userspace/sink/parquet_record.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_spool.h"
 
 #define ROW_GROUP_BYTES (12u << 20)
 #define LINE_MAX_BYTES (64u << 20)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dead letters are archived in the form of records, so that one schema reads both. */
+#include "userspace/base/cleanup.h"
 #include "userspace/record/record.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_spool.h"
 
 /* Headers of a dead letter that say why it is one; the attributes have a dot where they have a
  * dash.

@@ -10,7 +10,8 @@
 enum tl_s3_format { TL_S3_NDJSON = 1, TL_S3_PARQUET = 2, TL_S3_BOTH = 3 }; /* bits */
 
 #define TL_S3_SOURCE_MAX 320
-#define TL_S3_KEY_MAX 1024 /* what S3 allows */
+#define TL_S3_CONTENT_MAX 64 /* what identifies the records of an object, see tl_s3_content */
+#define TL_S3_KEY_MAX 1024   /* what S3 allows */
 
 /* Turns what the runner calls the source ("kafka:<cluster>:<topic prefix>", "log:<id>") and a topic
  * ("logs") into the first part of every object's name: "<topic prefix><topic>_<cluster>",

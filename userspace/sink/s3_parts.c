@@ -327,8 +327,12 @@ int tl_s3_write(struct tl_sink *sink, const struct tl_message *messages, size_t 
 	(void)stop;
 	for (size_t i = 0; i < n; i++) {
 		struct tl_message own = messages[i], *m = &own;
+		bool is_place = m->partition == TL_PLACE;
 		uint32_t hour = UINT32_MAX;
 		int r = 0;
+
+		if (is_place)
+			m->partition = 0;
 
 		if (!part || part->partition != m->partition || part->topic != m->topic)
 			part = part_of(s3, m->topic, m->partition);
@@ -342,7 +346,7 @@ int tl_s3_write(struct tl_sink *sink, const struct tl_message *messages, size_t 
 		}
 		if (r < 0)
 			return tl_error_set(error, -ENOMEM, "out of memory");
-		if (tl_s3_hour(m->value, &hour) < 0)
+		if (!is_place && tl_s3_hour(m->value, &hour) < 0)
 			bury(result, i);
 		r = take(s3, part, m, hour, error);
 		if (r < 0)

@@ -5,12 +5,15 @@
  * one zstd file). */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "userspace/base/cleanup.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/crc32c.h"
 #include "userspace/base/fs.h"
 #include "userspace/base/json.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_spool.h"
 
 #define MIX UINT64_C(0x9e3779b97f4a7c15)
 
@@ -186,12 +189,6 @@ int tl_s3_file_add(struct tl_s3_spool *spool, struct tl_s3_file *file, struct tl
 	file->digest =
 		file->digest * MIX + (tl_crc32c(0, line.data, line.len) | (uint64_t)line.len << 32);
 	return feed(spool, file, line, ZSTD_e_continue);
-}
-
-void tl_s3_file_moved(struct tl_s3_spool *spool, struct tl_s3_file *file)
-{
-	if (file->stream >= 0)
-		spool->streams[file->stream].file = file;
 }
 
 void tl_s3_file_drop(struct tl_s3_spool *spool, struct tl_s3_file *file)

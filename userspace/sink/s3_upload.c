@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 
 #include "userspace/base/metrics.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_client.h"
 
 #define PARTS_MAX 10000u /* as S3 allows */
 #define TRIES 5u	 /* of an upload that the server forgets under way */

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "userspace/base/clock.h"
-#include "userspace/sink/s3.h"
+#include "userspace/sink/s3_uploader.h"
 
 #define THREADS_MAX 16
 

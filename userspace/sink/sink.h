@@ -25,6 +25,8 @@ struct tl_sink_result {
 	uint64_t rejected; /* the target refused so many of those it took, and tells not which */
 };
 
+#define TL_PLACE (-2) /* see the collecting sinks below */
+
 struct tl_sink_ops {
 	const char *name;  /* "elasticsearch" */
 	const char *about; /* paragraphs for --help */
@@ -68,7 +70,8 @@ struct tl_sink_ops {
 	 * positions themselves, with notes (bus mark): `write` takes copies and decides only dead
 	 * letters; what it has already is left out by offset, and -EBUSY says that it takes no
 	 * more of this batch now: the bus gives the rest again. `source` is called as for
-	 * transactional ones. */
+	 * transactional ones. In the embedded mode all is partition 0 of the logs, and a message
+	 * with the partition TL_PLACE only says that the log was read up to its offset. */
 
 	/* A partition is ours; `mark` is what is stored for it. Errors are final. */
 	int (*assigned)(struct tl_sink *sink, const struct tl_mark *mark, struct tl_error *error);
