@@ -240,8 +240,7 @@ void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event)
 	birth.parent = tl_actor_key_of(proc, h->unit_kind, event->parent, h->tid);
 	birth.born_ns = h->time_ns;
 	/* Most are born of nobody's work: a server's own. */
-	if (event->parent && (!tl_unit_is_own(h->unit_kind) ||
-			      tl_actor_find(corr, &birth.parent) ||
+	if (event->parent && (!tl_unit_is_own(h->unit_kind) || tl_actor_find(corr, &birth.parent) ||
 			      tl_lineage_find(corr->lineage, &birth.parent)))
 		tl_lineage_add(corr->lineage, &child, &birth);
 	tl_hold_review(corr);

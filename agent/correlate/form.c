@@ -105,8 +105,8 @@ uint64_t tl_form_hash(struct tl_span text)
 
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash)
 {
-	for (uint32_t i = 0; gate && gate->forms && i < TL_FORMS_MAX; i++) {
-		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORMS_MAX - 1)];
+	for (uint32_t i = 0; gate && gate->forms && i < TL_FORM_SLOTS; i++) {
+		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORM_SLOTS - 1)];
 
 		if (form->hash == hash)
 			return form;
@@ -123,16 +123,17 @@ struct tl_form *tl_form_get(struct tl_corr *corr, struct tl_gate *gate, uint64_t
 	if (form)
 		return form;
 	if (!gate->forms && corr->form_tables < TL_FORM_TABLES) {
-		gate->forms = calloc(TL_FORMS_MAX, sizeof(*gate->forms));
+		gate->forms = calloc(TL_FORM_SLOTS, sizeof(*gate->forms));
 		corr->form_tables += gate->forms != NULL;
 	}
-	if (!gate->forms || gate->n_forms == TL_FORMS_MAX - 1) {
-		corr->usage.full++;
+	if (!gate->forms || gate->n_forms == TL_FORMS_MAX) {
+		corr->usage.full += !gate->forms_full;
+		gate->forms_full = true;
 		return NULL;
 	}
-	form = &gate->forms[hash & (TL_FORMS_MAX - 1)];
+	form = &gate->forms[hash & (TL_FORM_SLOTS - 1)];
 	while (form->hash)
-		form = form == &gate->forms[TL_FORMS_MAX - 1] ? gate->forms : form + 1;
+		form = form == &gate->forms[TL_FORM_SLOTS - 1] ? gate->forms : form + 1;
 	form->hash = hash;
 	gate->n_forms++;
 	return form;

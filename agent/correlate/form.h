@@ -5,13 +5,14 @@
  * that shares a request's thread writes lines of its own form.
  *
  * Bounded: TL_FORMS_MAX forms a service, TL_FORM_TABLES services. Full means that a form is never
- * believed, counted. */
+ * believed, counted once a service. */
 #ifndef TL_CORRELATE_FORM_H
 #define TL_CORRELATE_FORM_H
 
 #include "agent/correlate/corr.h"
 
-#define TL_FORMS_MAX 256    /* of a service; a power of two */
+#define TL_FORMS_MAX 192    /* of a service */
+#define TL_FORM_SLOTS 256   /* a power of two, so many more that a search ends soon */
 #define TL_FORM_TABLES 4096 /* 10 KiB each */
 
 struct tl_form {
