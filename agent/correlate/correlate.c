@@ -324,6 +324,9 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 	struct tl_request *request = tl_tail_of(corr, actor, line);
 	struct tl_form *form;
 
+	/* Its unit says whose it is. */
+	if (actor && actor->current && tl_unit_is_own(writer->unit_kind))
+		return;
 	line->template = tl_form_hash(tl_buf_span(&line->bytes));
 	form = tl_form_get(corr, proc->gate, line->template);
 	if (!form)

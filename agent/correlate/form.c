@@ -3,7 +3,7 @@
 
 #include "agent/correlate/gate.h"
 
-#define FORM_BYTES 512 /* of a line that are looked at */
+#define FORM_BYTES 256 /* of a line that are looked at */
 
 struct mask {
 	const char *at, *end;
@@ -15,25 +15,36 @@ static void add(struct mask *m, char c)
 	m->hash = (m->hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
 }
 
+enum { WORD, BREAK, DIGIT };
+
+static const unsigned char kinds[256] = {
+	[0 ... ' '] = BREAK, ['"'] = BREAK, ['\''] = BREAK, ['('] = BREAK,
+	[')'] = BREAK,	     ['['] = BREAK, [']'] = BREAK,  ['{'] = BREAK,
+	['}'] = BREAK,	     ['<'] = BREAK, ['>'] = BREAK,  [','] = BREAK,
+	[';'] = BREAK,	     ['='] = BREAK, ['|'] = BREAK,  ['0' ... '9'] = DIGIT,
+};
+
 static bool is_break(char c)
 {
-	return (unsigned char)c <= ' ' || (c && strchr("\"'()[]{}<>,;=|", c));
+	return kinds[(unsigned char)c] == BREAK;
 }
 
 /* A word: as it is without a digit, one mark with. A lone dash stands for a missing number. */
 static void word(struct mask *m)
 {
-	const char *from = m->at;
-	bool digit = false;
+	const char *from = m->at, *at = m->at;
+	unsigned seen = WORD, kind;
+	uint64_t hash = m->hash;
 
-	while (m->at < m->end && !is_break(*m->at))
-		digit |= *m->at >= '0' && *m->at <= '9', m->at++;
-	if (digit || (m->at - from == 1 && *from == '-')) {
-		add(m, '0');
-		return;
+	for (; at < m->end && (kind = kinds[(unsigned char)*at]) != BREAK; at++) {
+		seen |= kind;
+		hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
 	}
-	while (from < m->at)
-		add(m, *from++);
+	m->at = at;
+	if (seen & DIGIT || (at - from == 1 && *from == '-'))
+		add(m, '0');
+	else
+		m->hash = hash;
 }
 
 static void words(struct mask *m)
