@@ -345,6 +345,7 @@ static void learn(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 	corr->at_ns = line->end_ns;
 	tl_cproc_gen(corr, proc, line->lost_gen);
 	tl_gate_units(corr, proc->gate, line->writer.unit_kind);
+	line->template = 0;
 	if (is_evidence(corr, proc, line))
 		sight(corr, proc, line);
 	tl_hold_review(corr);

@@ -116,7 +116,7 @@ uint64_t tl_form_hash(struct tl_span text)
 
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash)
 {
-	for (uint32_t i = 0; gate && gate->forms && i < TL_FORM_SLOTS; i++) {
+	for (uint32_t i = 0; hash && gate && gate->forms && i < TL_FORM_SLOTS; i++) {
 		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORM_SLOTS - 1)];
 
 		if (form->hash == hash)

@@ -30,7 +30,8 @@ struct tl_form {
  * quoted text too unless it is a key or the value of msg, message or event. */
 uint64_t tl_form_hash(struct tl_span text);
 
-/* The form in the gate's table (which may be NULL) or NULL; the second makes it, NULL (counted)
+/* The form in the gate's table (which may be NULL) or NULL (hash 0: a line whose
+ * form was not read); the second makes it, NULL (counted)
  * when there is no room.
  */
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash);
