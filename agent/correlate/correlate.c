@@ -240,8 +240,7 @@ void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event)
 	birth.parent = tl_actor_key_of(proc, h->unit_kind, event->parent, h->tid);
 	birth.born_ns = h->time_ns;
 	/* Most are born of nobody's work: a server's own. */
-	if (event->parent && (!tl_unit_is_own(h->unit_kind) ||
-			      tl_actor_find(corr, &birth.parent) ||
+	if (event->parent && (!tl_unit_is_own(h->unit_kind) || tl_actor_find(corr, &birth.parent) ||
 			      tl_lineage_find(corr->lineage, &birth.parent)))
 		tl_lineage_add(corr->lineage, &child, &birth);
 	tl_hold_review(corr);
@@ -325,6 +324,9 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 	struct tl_request *request = tl_tail_of(corr, actor, line);
 	struct tl_form *form;
 
+	/* Its unit says whose it is. */
+	if (actor && actor->current && tl_unit_is_own(writer->unit_kind))
+		return;
 	line->template = tl_form_hash(tl_buf_span(&line->bytes));
 	form = tl_form_get(corr, proc->gate, line->template);
 	if (!form)
@@ -343,6 +345,7 @@ static void learn(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 	corr->at_ns = line->end_ns;
 	tl_cproc_gen(corr, proc, line->lost_gen);
 	tl_gate_units(corr, proc->gate, line->writer.unit_kind);
+	line->template = 0;
 	if (is_evidence(corr, proc, line))
 		sight(corr, proc, line);
 	tl_hold_review(corr);

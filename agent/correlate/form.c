@@ -3,7 +3,7 @@
 
 #include "agent/correlate/gate.h"
 
-#define FORM_BYTES 512 /* of a line that are looked at */
+#define FORM_BYTES 256 /* of a line that are looked at */
 
 struct mask {
 	const char *at, *end;
@@ -15,25 +15,36 @@ static void add(struct mask *m, char c)
 	m->hash = (m->hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
 }
 
+enum { WORD, BREAK, DIGIT };
+
+static const unsigned char kinds[256] = {
+	[0 ... ' '] = BREAK, ['"'] = BREAK, ['\''] = BREAK, ['('] = BREAK,
+	[')'] = BREAK,	     ['['] = BREAK, [']'] = BREAK,  ['{'] = BREAK,
+	['}'] = BREAK,	     ['<'] = BREAK, ['>'] = BREAK,  [','] = BREAK,
+	[';'] = BREAK,	     ['='] = BREAK, ['|'] = BREAK,  ['0' ... '9'] = DIGIT,
+};
+
 static bool is_break(char c)
 {
-	return (unsigned char)c <= ' ' || (c && strchr("\"'()[]{}<>,;=|", c));
+	return kinds[(unsigned char)c] == BREAK;
 }
 
 /* A word: as it is without a digit, one mark with. A lone dash stands for a missing number. */
 static void word(struct mask *m)
 {
-	const char *from = m->at;
-	bool digit = false;
+	const char *from = m->at, *at = m->at;
+	unsigned seen = WORD, kind;
+	uint64_t hash = m->hash;
 
-	while (m->at < m->end && !is_break(*m->at))
-		digit |= *m->at >= '0' && *m->at <= '9', m->at++;
-	if (digit || (m->at - from == 1 && *from == '-')) {
-		add(m, '0');
-		return;
+	for (; at < m->end && (kind = kinds[(unsigned char)*at]) != BREAK; at++) {
+		seen |= kind;
+		hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
 	}
-	while (from < m->at)
-		add(m, *from++);
+	m->at = at;
+	if (seen & DIGIT || (at - from == 1 && *from == '-'))
+		add(m, '0');
+	else
+		m->hash = hash;
 }
 
 static void words(struct mask *m)
@@ -105,8 +116,8 @@ uint64_t tl_form_hash(struct tl_span text)
 
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash)
 {
-	for (uint32_t i = 0; gate && gate->forms && i < TL_FORMS_MAX; i++) {
-		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORMS_MAX - 1)];
+	for (uint32_t i = 0; hash && gate && gate->forms && i < TL_FORM_SLOTS; i++) {
+		struct tl_form *form = &gate->forms[(hash + i) & (TL_FORM_SLOTS - 1)];
 
 		if (form->hash == hash)
 			return form;
@@ -123,16 +134,17 @@ struct tl_form *tl_form_get(struct tl_corr *corr, struct tl_gate *gate, uint64_t
 	if (form)
 		return form;
 	if (!gate->forms && corr->form_tables < TL_FORM_TABLES) {
-		gate->forms = calloc(TL_FORMS_MAX, sizeof(*gate->forms));
+		gate->forms = calloc(TL_FORM_SLOTS, sizeof(*gate->forms));
 		corr->form_tables += gate->forms != NULL;
 	}
-	if (!gate->forms || gate->n_forms == TL_FORMS_MAX - 1) {
-		corr->usage.full++;
+	if (!gate->forms || gate->n_forms == TL_FORMS_MAX) {
+		corr->usage.full += !gate->forms_full;
+		gate->forms_full = true;
 		return NULL;
 	}
-	form = &gate->forms[hash & (TL_FORMS_MAX - 1)];
+	form = &gate->forms[hash & (TL_FORM_SLOTS - 1)];
 	while (form->hash)
-		form = form == &gate->forms[TL_FORMS_MAX - 1] ? gate->forms : form + 1;
+		form = form == &gate->forms[TL_FORM_SLOTS - 1] ? gate->forms : form + 1;
 	form->hash = hash;
 	gate->n_forms++;
 	return form;

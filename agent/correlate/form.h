@@ -5,13 +5,14 @@
  * that shares a request's thread writes lines of its own form.
  *
  * Bounded: TL_FORMS_MAX forms a service, TL_FORM_TABLES services. Full means that a form is never
- * believed, counted. */
+ * believed, counted once a service. */
 #ifndef TL_CORRELATE_FORM_H
 #define TL_CORRELATE_FORM_H
 
 #include "agent/correlate/corr.h"
 
-#define TL_FORMS_MAX 256    /* of a service; a power of two */
+#define TL_FORMS_MAX 192    /* of a service */
+#define TL_FORM_SLOTS 256   /* a power of two, so many more that a search ends soon */
 #define TL_FORM_TABLES 4096 /* 10 KiB each */
 
 struct tl_form {
@@ -29,7 +30,8 @@ struct tl_form {
  * quoted text too unless it is a key or the value of msg, message or event. */
 uint64_t tl_form_hash(struct tl_span text);
 
-/* The form in the gate's table (which may be NULL) or NULL; the second makes it, NULL (counted)
+/* The form in the gate's table (which may be NULL) or NULL (hash 0: a line whose
+ * form was not read); the second makes it, NULL (counted)
  * when there is no room.
  */
 struct tl_form *tl_form_find(const struct tl_gate *gate, uint64_t hash);

@@ -359,6 +359,23 @@ static void a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap(
 	bed_done(&bed);
 }
 
+static void a_joined_line_has_no_form_and_needs_one(void **state)
+{
+	struct bed bed;
+	struct noted *noted;
+
+	(void)state;
+	bed_init(&bed, few);
+	bed.now += 10 * TL_SEC;
+	prove_alone(&bed, CONFIRMS);
+	waits(&bed, &t1);
+	request(&bed, 1, &t1, "a");
+	noted = line_at(&bed, &t1, "handling 1", TL_LINE_JOINED, 0);
+	answer(&bed, 1, &t1);
+	assert_none(noted, TL_WHY_GATE_CLOSED);
+	bed_done(&bed);
+}
+
 static void an_event_loop_with_little_to_do_proves_nothing(void **state)
 {
 	struct bed bed;
@@ -897,6 +914,7 @@ int main(void)
 		cmocka_unit_test(the_id_in_a_tail_line_that_names_another_request_gives_none),
 		cmocka_unit_test(
 			a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap),
+		cmocka_unit_test(a_joined_line_has_no_form_and_needs_one),
 		cmocka_unit_test(an_event_loop_with_little_to_do_proves_nothing),
 		cmocka_unit_test(a_worker_that_answers_owns_its_lines_since_it_took_the_job),
 		cmocka_unit_test(nothing_is_held_before_hand_over_is_proved),
