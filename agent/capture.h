@@ -113,7 +113,7 @@ struct tl_uprobe; /* one attachment */
  * loaded (with perf rings there is none for TLS); others from the kernel. */
 int tl_capture_probe(struct tl_capture *capture, uint32_t tgid, const char *path, uint64_t offset,
 		     enum tl_probe_kind kind, struct tl_uprobe **ret_probe);
-/* Detaches. NULL is allowed. */
+/* Detaches, in a while: returns at once. NULL is allowed. */
 void tl_uprobe_free(struct tl_uprobe *probe);
 
 /* Tells the programs that nothing is probed any more: for maps that were taken over. */

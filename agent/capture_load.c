@@ -59,6 +59,7 @@ static int set_ring(struct tl_capture *capture)
 
 	capture->skel->rodata->tl_perf = capture->ring == TL_RING_PERF;
 	capture->skel->rodata->tl_ring_size = capture->ring_bytes;
+	tl_random((void *)&capture->skel->rodata->tl_owner, sizeof(uint32_t));
 	if (capture->ring == TL_RING_BPF)
 		return bpf_map__set_max_entries(ring, capture->ring_bytes);
 	r = bpf_map__set_type(ring, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
@@ -120,6 +121,7 @@ static void set_control(struct tl_capture *capture, const struct tl_capture_opti
 	control->wire_max = options->wire_max < TL_WIRE_MAX ? options->wire_max : TL_WIRE_MAX;
 	control->wire = options->wire;
 	control->abi = TL_ABI;
+	control->probes_owner = capture->skel->rodata->tl_owner;
 }
 
 static int open_perf_cpu(struct tl_capture *capture, int cpu)

@@ -304,7 +304,8 @@ struct tl_control {
 	__u32 follow_fork;   /* 1: children of selected processes are selected */
 	__u32 abi;	     /* TL_ABI */
 	__u32 by_cgroup;     /* 1: processes whose cgroup id is in tl_cgroups are selected */
-	__u32 pad;
+	__u32 probes_owner; /* whose uprobe programs may speak: those of an agent that ended go away
+			       only slowly */
 };
 
 #define TL_SELECTED 1 /* values of tl_selected[tgid] */

@@ -15,6 +15,7 @@
 extern const volatile bool tl_perf;	  /* tl_ring is a perf event array */
 extern const volatile bool tl_wire;	  /* sockets are captured */
 extern const volatile __u64 tl_ring_size; /* bytes of the BPF ring buffer */
+extern const volatile __u32 tl_owner;	  /* random: this load of the programs */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

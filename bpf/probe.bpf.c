@@ -22,7 +22,7 @@ static __always_inline struct tl_proc *tl_our_proc(struct tl_hit *h, void *ctx)
 	h->proc = bpf_map_lookup_elem(&tl_procs, &tgid);
 	h->control = TL_LOOKUP0(tl_control);
 	h->stats = TL_LOOKUP0(tl_stats);
-	return h->control && h->stats && !h->drop ? h->proc : NULL;
+	return h->control && h->stats && h->control->probes_owner == tl_owner ? h->proc : NULL;
 }
 
 /* --- births and ends --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a uprobe adds to a call of the probed function, in the service's own CPU time: a function of
- * this program that looks like the runtime's is called with nothing attached and with the probe, in
- * turns. Median of the rounds, smallest and largest. The ring is emptied between. usage:
+ * this program that looks like the runtime's is called with nothing attached, then with the
+ * probe. Median of the rounds, smallest and largest. The ring is emptied between. usage:
  * bench_uprobe [ROUNDS]     needs the rights of the inspector */
 #include <link.h>
 #include <stdio.h>
@@ -129,30 +129,37 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static double median(double *values, unsigned n)
+{
+	qsort(values, n, sizeof(values[0]), by_size);
+	return values[n / 2];
+}
+
+/* First bare, then probed: taking a probe out takes the kernel a while. */
 static void measure(size_t i, unsigned rounds)
 {
-	double added[ROUNDS_MAX];
+	double bare[ROUNDS_MAX], probed[ROUNDS_MAX], floor;
+	struct tl_uprobe *probe = NULL;
 	uint64_t base = 0;
+	int e;
 
 	dl_iterate_phdr(find_base, &base);
 	be(cases[i].python);
-	for (unsigned r = 0; r < rounds; r++) {
-		double bare = run(cases[i].call);
-		struct tl_uprobe *probe = NULL;
-		int e = tl_capture_probe(capture, (uint32_t)getpid(), "/proc/self/exe",
-					 (uint64_t)(uintptr_t)cases[i].at - base, cases[i].kind,
-					 &probe);
-
-		if (e < 0) {
-			printf("%s: %s\n", cases[i].name, strerror(-e));
-			return;
-		}
-		added[r] = run(cases[i].call) - bare;
-		tl_uprobe_free(probe);
+	for (unsigned r = 0; r < rounds; r++)
+		bare[r] = run(cases[i].call);
+	floor = median(bare, rounds);
+	e = tl_capture_probe(capture, (uint32_t)getpid(), "/proc/self/exe",
+			     (uint64_t)(uintptr_t)cases[i].at - base, cases[i].kind, &probe);
+	if (e < 0) {
+		printf("%s: %s\n", cases[i].name, strerror(-e));
+		return;
 	}
-	qsort(added, rounds, sizeof(added[0]), by_size);
-	printf("%-28s %6.0f ns (%.0f to %.0f)\n", cases[i].name, added[rounds / 2], added[0],
-	       added[rounds - 1]);
+	for (unsigned r = 0; r < rounds; r++)
+		probed[r] = run(cases[i].call) - floor;
+	tl_uprobe_free(probe);
+	median(probed, rounds);
+	printf("%-28s %6.0f ns (%.0f to %.0f)\n", cases[i].name, probed[rounds / 2], probed[0],
+	       probed[rounds - 1]);
 }
 
 static int open_all(struct tl_error *error)
