@@ -108,7 +108,7 @@ struct tl_corr_options {
 	uint32_t levels;	/* those that may speak, by tl_levels_parse; 0: TL_LEVELS_ALL */
 	uint32_t max_conns, max_requests, max_procs; /* 0: 65536, 65536, 32768 */
 	bool off;				     /* every line is none, why off */
-	const char *instance; /* makes minted ids unlike any other host's: 16 hex digits */
+	const char *instance;	    /* makes minted ids unlike any other host's: 16 hex digits */
 	const int64_t *wall_offset; /* monotonic + this = wall time, in ns; borrowed; NULL: 0 */
 	/* A held line's fate. `line->stage` was HELD. */
 	void (*released)(void *arg, struct tl_line *line, const struct tl_attribution *attribution);
@@ -140,6 +140,9 @@ bool tl_corr_bind_stream(struct tl_corr *corr, const struct tl_event *event,
 /* Fork, exec, exit. `service` (for EXEC, SELECTED: hash of executable and command line; 0 unknown)
  * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
+
+/* A unit asks a client's connection for a request, or writes for one (TL_EV_CALL). */
+void tl_corr_call(struct tl_corr *corr, const struct tl_ev_unit *event);
 
 /* A unit was born of another (TL_EV_UNIT). */
 void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event);
