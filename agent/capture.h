@@ -90,8 +90,10 @@ int tl_capture_set_unit(struct tl_capture *capture, uint32_t tgid, uint64_t star
 enum tl_probe_kind {
 	TL_PROBE_GO_BORN,   /* at a RET of runtime.newproc1 */
 	TL_PROBE_GO_QUEUED, /* where runtime.newproc calls runtime.runqput */
-	TL_PROBE_PY_BORN, /* return of PyContext_CopyCurrent */
-	TL_PROBE_PY_END,  /* destructor of contexts */
+	TL_PROBE_GO_ASKS,   /* net/http.(*persistConn).roundTrip */
+	TL_PROBE_GO_WRITES, /* net/http.(*persistConn).writeLoop */
+	TL_PROBE_PY_BORN,   /* return of PyContext_CopyCurrent */
+	TL_PROBE_PY_END,    /* destructor of contexts */
 	TL_PROBE_TLS_READ,
 	TL_PROBE_TLS_WRITE,
 	TL_PROBE_TLS_READ_EX,

@@ -31,6 +31,8 @@ static struct bpf_program *program_of(const struct tl_capture *capture, enum tl_
 	struct bpf_program *const programs[TL_PROBE_KINDS] = {
 		[TL_PROBE_GO_BORN] = skel->progs.tl_go_born,
 		[TL_PROBE_GO_QUEUED] = skel->progs.tl_go_queued,
+		[TL_PROBE_GO_ASKS] = skel->progs.tl_go_asks,
+		[TL_PROBE_GO_WRITES] = skel->progs.tl_go_writes,
 		[TL_PROBE_PY_BORN] = skel->progs.tl_py_born,
 		[TL_PROBE_PY_END] = skel->progs.tl_py_end,
 		[TL_PROBE_TLS_READ] = skel->progs.tl_tls_read,

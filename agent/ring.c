@@ -56,7 +56,8 @@ bool tl_event_fits(const struct tl_event *event, size_t size)
 	static const size_t head[] = {
 		[TL_EV_LOG] = sizeof(struct tl_ev_log),	  [TL_EV_FILE] = sizeof(struct tl_ev_file),
 		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
-		[TL_EV_PROC] = sizeof(struct tl_ev_proc),
+		[TL_EV_PROC] = sizeof(struct tl_ev_proc), [TL_EV_UNIT] = sizeof(struct tl_ev_unit),
+		[TL_EV_CALL] = sizeof(struct tl_ev_unit),
 	};
 
 	if (size < sizeof(*event))

@@ -124,6 +124,10 @@ void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
 			     (const char *)((const struct tl_ev_wire *)event + 1));
 		break;
 	}
+	case TL_EV_CALL:
+		if (event->time_ns >= worker->started_ns)
+			tl_corr_call(worker->corr, (const struct tl_ev_unit *)event);
+		break;
 	case TL_EV_UNIT:
 		if (event->time_ns >= worker->started_ns)
 			tl_corr_unit(worker->corr, (const struct tl_ev_unit *)event);

@@ -86,6 +86,10 @@ static void set_ids(struct tl_worker *worker, const struct tl_ids *ids)
 
 		tl_attr_set(attributes, "correlation.id", (struct tl_span){id->value, id->len});
 		tl_attr_set(attributes, "correlation.source", tl_span_str(id->header));
+		/* The first of several: others are gone. */
+		if (id->duplicate)
+			tl_attr_set_span(attributes, TL_SPAN_LIT("correlation.duplicate"),
+					 TL_SPAN_LIT("true"), TL_ATTR_LITERAL);
 	}
 	for (uint32_t i = 0; i < ids->n; i++) {
 		const struct tl_id *id = &ids->id[i];

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define TL_ABI 4
+#define TL_ABI 5
 
 /* Why bytes or events did not arrive. One enum for both sides: the kernel counts in `tl_stats`, the
  * agent in its ledger, and every gap record, drop metric and status line names one of these
@@ -47,6 +47,7 @@ enum tl_event_type {
 	TL_EV_SOCK, /* a watched socket ended: struct tl_ev_wire without data */
 	TL_EV_PROC, /* a selected process forked, executed or ended: struct tl_ev_proc */
 	TL_EV_UNIT, /* a unit was born of another: struct tl_ev_unit (uprobes) */
+	TL_EV_CALL, /* a unit and a client's connection: struct tl_ev_unit (uprobes) */
 };
 
 /* tl_event.flags */
@@ -64,12 +65,12 @@ enum tl_unit_kind {
 	TL_UNIT_THREAD = 0, /* unit is 0: the thread is the unit */
 	TL_UNIT_GOROUTINE,  /* unit is the goid; 0 when it could not be read: then there is no unit
 			     */
-	TL_UNIT_CONTEXT, /* CPython with asyncio: unit is the running context (PyContext). With
-			    TL_UNIT_VERSIONED a number of its own, of which its address is no part;
-			    else its bare address, which another one may get after it. A thread
-			    without a context has kind THREAD */
-	TL_UNIT_VTHREAD, /* JVM: unit is the identifier of the virtual thread (never reused). A
-			    platform thread has kind THREAD */
+	TL_UNIT_CONTEXT,    /* CPython with asyncio: unit is the running context (PyContext). With
+			       TL_UNIT_VERSIONED a number of its own, of which its address is no part;
+			       else its bare address, which another one may get after it. A thread
+			       without a context has kind THREAD */
+	TL_UNIT_VTHREAD,    /* JVM: unit is the identifier of the virtual thread (never reused). A
+			       platform thread has kind THREAD */
 	TL_UNIT_KINDS
 };
 #define TL_UNIT_VERSIONED (1ULL << 63)
@@ -203,7 +204,10 @@ struct tl_ev_proc {
  * number meant before is over. */
 struct tl_ev_unit {
 	struct tl_event h;
-	__u64 parent; /* 0: none, or not known */
+	/* 0: none, or not known. CALL: the address of the runtime's object for a client's
+	 * connection, whose next request h.unit asks for; with TL_EVF_FIRST h.unit is the one that
+	 * writes whatever is asked of it. */
+	__u64 parent;
 };
 
 /* --- maps (names as bpftool shows them) --- */
@@ -264,10 +268,10 @@ struct tl_sock_key {
 };
 
 enum tl_sock_state {
-	TL_SOCK_NEW = 0, /* nothing that looks like HTTP yet; `tries` counts calls looked at */
-	TL_SOCK_HTTP,	 /* events flow */
-	TL_SOCK_IGNORED, /* not HTTP: only this flag is read */
-	TL_SOCK_TLS,	 /* TLS: calls on it are not looked at; `tries` counts its plaintext's */
+	TL_SOCK_NEW = 0,  /* nothing that looks like HTTP yet; `tries` counts calls looked at */
+	TL_SOCK_HTTP,	  /* events flow */
+	TL_SOCK_IGNORED,  /* not HTTP: only this flag is read */
+	TL_SOCK_TLS,	  /* TLS: calls on it are not looked at; `tries` counts its plaintext's */
 	TL_SOCK_TLS_HTTP, /* TLS whose plaintext is HTTP: events flow from the TLS library */
 };
 

@@ -27,13 +27,15 @@ static __always_inline struct tl_proc *tl_our_proc(struct tl_hit *h, void *ctx)
 
 /* --- births and ends --- */
 
-static __always_inline void tl_born(struct tl_hit *h, __u8 kind, __u64 unit, __u64 parent)
+static __always_inline void tl_emit_unit(struct tl_hit *h, __u8 type, __u8 kind, __u64 unit,
+					 __u64 parent)
 {
 	struct tl_ev_unit e = {};
 	long err;
 
-	e.h.type = TL_EV_UNIT;
+	e.h.type = type;
 	e.h.unit_kind = kind;
+	e.h.flags = h->call;
 	e.h.time_ns = bpf_ktime_get_ns();
 	e.h.tgid = h->id >> 32;
 	e.h.tid = h->id;
@@ -48,6 +50,39 @@ static __always_inline void tl_born(struct tl_hit *h, __u8 kind, __u64 unit, __u
 		err = bpf_ringbuf_output(&tl_ring, &e, sizeof(e), BPF_RB_NO_WAKEUP);
 	if (err)
 		tl_wire_lose(h, TL_LOST_RING_FULL);
+}
+
+static __always_inline void tl_born(struct tl_hit *h, __u8 kind, __u64 unit, __u64 parent)
+{
+	tl_emit_unit(h, TL_EV_UNIT, kind, unit, parent);
+}
+
+/* At the entry of a method of net/http's persistConn, which comes in AX. */
+static __always_inline void tl_go_call(struct pt_regs *ctx, __u8 flags)
+{
+	struct tl_hit h = {.call = flags};
+	struct tl_proc *p = tl_our_proc(&h, ctx);
+	__u64 unit;
+
+	if (!p || p->unit_kind != TL_UNIT_GOROUTINE || !ctx->ax)
+		return;
+	unit = tl_unit(h.id >> 32);
+	if (unit)
+		tl_emit_unit(&h, TL_EV_CALL, TL_UNIT_GOROUTINE, unit, ctx->ax);
+}
+
+SEC("uprobe")
+int tl_go_asks(struct pt_regs *ctx)
+{
+	tl_go_call(ctx, 0);
+	return 0;
+}
+
+SEC("uprobe")
+int tl_go_writes(struct pt_regs *ctx)
+{
+	tl_go_call(ctx, TL_EVF_FIRST);
+	return 0;
 }
 
 /* On the system stack: the goroutine that says `go` still is the thread's current one. */

@@ -140,7 +140,8 @@ static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl
 	__builtin_memset(e->local_addr, 0, 48);
 	if (m->family == AF_UNIX)
 		return tl_unix_peer(m->sk, e);
-	if (TL_GET(struct sock, m->sk, sk_protocol) == TL_IPPROTO_TCP)
+	/* Plaintext lies nowhere: what was sent is its ciphertext. */
+	if (h->call != TL_CALL_TLS && TL_GET(struct sock, m->sk, sk_protocol) == TL_IPPROTO_TCP)
 		tl_tcp_place(m, e);
 	e->local_port = TL_GET(struct sock, m->sk, __sk_common.skc_num);
 	e->remote_port = __builtin_bswap16(TL_GET(struct sock, m->sk, __sk_common.skc_dport));

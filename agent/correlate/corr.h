@@ -204,6 +204,7 @@ struct tl_corr {
 	struct tl_map *index; /* u64 -> struct tl_token *: ids of server requests, by word */
 	struct tl_map *ends;  /* struct tl_place -> the requests at both ends */
 	struct tl_relay *relay;
+	struct tl_calls *calls;
 	struct tl_conn *newest, *oldest;
 	struct tl_request *recent, *recent_tail; /* ended server requests, oldest first */
 	uint32_t n_recent, n_requests;		 /* n_requests: all that exist */

@@ -6,6 +6,7 @@
 
 #include "agent/correlate/actor.h"
 #include "agent/correlate/bracket.h"
+#include "agent/correlate/calls.h"
 #include "agent/correlate/conn.h"
 #include "agent/correlate/decide.h"
 #include "agent/correlate/echo.h"
@@ -50,8 +51,9 @@ static bool make_tables(struct tl_corr *corr)
 	corr->lineage = tl_lineage_new(options->max_requests);
 	corr->ends = tl_map_new(sizeof(struct tl_place), 2 * sizeof(void *), options->max_requests);
 	corr->relay = tl_relay_new();
+	corr->calls = tl_calls_new();
 	return corr->procs && corr->gates && corr->actors && corr->conns && corr->index &&
-	       corr->lineage && corr->ends && corr->relay;
+	       corr->lineage && corr->ends && corr->relay && corr->calls;
 }
 
 int tl_corr_new(const struct tl_corr_options *options, struct tl_corr **ret_corr,
@@ -119,6 +121,7 @@ void tl_corr_free(struct tl_corr *corr)
 	tl_lineage_free(corr->lineage);
 	tl_map_free(corr->ends);
 	tl_relay_free(corr->relay);
+	tl_calls_free(corr->calls);
 	free(corr);
 }
 
@@ -243,6 +246,21 @@ void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event)
 	if (event->parent && (!tl_unit_is_own(h->unit_kind) || tl_actor_find(corr, &birth.parent) ||
 			      tl_lineage_find(corr->lineage, &birth.parent)))
 		tl_lineage_add(corr->lineage, &child, &birth);
+	tl_hold_review(corr);
+}
+
+void tl_corr_call(struct tl_corr *corr, const struct tl_ev_unit *event)
+{
+	struct tl_cproc *proc;
+
+	if (corr->options.off)
+		return;
+	advance(corr, event->h.time_ns);
+	proc = tl_cproc_get(corr, event->h.tgid, event->h.start_ns);
+	if (!proc)
+		return;
+	tl_cproc_gen(corr, proc, event->h.lost_gen);
+	tl_calls_add(corr->calls, proc, event);
 	tl_hold_review(corr);
 }
 

@@ -141,6 +141,9 @@ bool tl_corr_bind_stream(struct tl_corr *corr, const struct tl_event *event,
  * pools the gate's evidence. */
 void tl_corr_proc(struct tl_corr *corr, const struct tl_ev_proc *event, uint64_t service);
 
+/* A unit asks a client's connection for a request, or writes for one (TL_EV_CALL). */
+void tl_corr_call(struct tl_corr *corr, const struct tl_ev_unit *event);
+
 /* A unit was born of another (TL_EV_UNIT). */
 void tl_corr_unit(struct tl_corr *corr, const struct tl_ev_unit *event);
 

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 
 #include "agent/correlate/actor.h"
+#include "agent/correlate/calls.h"
 #include "agent/correlate/conn.h"
 #include "agent/correlate/gate.h"
+#include "agent/correlate/lineage.h"
 #include "agent/correlate/pack.h"
 #include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
@@ -61,6 +63,34 @@ static struct tl_request *serving(struct tl_corr *corr, const struct tl_actor_ke
 	if (tl_unit_is_own((uint8_t)key->kind) || request->state == TL_REQ_OPEN)
 		return request;
 	return request->proved && request->one_writer ? request : NULL;
+}
+
+/* What a child was born of, as far as that is still served. */
+static struct tl_request *born_in(struct tl_corr *corr, const struct tl_actor_key *key)
+{
+	const struct tl_birth *birth = tl_lineage_find(corr->lineage, key);
+
+	for (int depth = 0; birth && depth < TL_LINEAGE_DEPTH; depth++) {
+		struct tl_request *request = serving(corr, &birth->parent);
+
+		if (request)
+			return request->header_ns <= birth->born_ns ? request : NULL;
+		birth = tl_lineage_find(corr->lineage, &birth->parent);
+	}
+	return NULL;
+}
+
+/* A unit that writes for others (Go's net/http) is at the request of the one that asked it, or
+ * whose child did; it is no matter of whom it was born itself. */
+static struct tl_request *asked_by(struct tl_corr *corr, const struct tl_actor_key *writer)
+{
+	struct tl_actor_key asker;
+	struct tl_request *request;
+
+	if (!tl_calls_take(corr->calls, writer, &asker))
+		return serving(corr, writer);
+	request = asker.id ? serving(corr, &asker) : NULL;
+	return request || !asker.id ? request : born_in(corr, &asker);
 }
 
 static void add_id(struct tl_corr *corr, struct tl_request *request, enum tl_id_kind kind,
@@ -119,7 +149,7 @@ static void find_parent(struct tl_corr *corr, struct tl_request *request)
 	struct tl_request *parent = NULL, *relayed = tl_relay_parent(corr, request);
 
 	if (memcmp(&ended_by, &request->conn->began_by, sizeof(ended_by)) == 0)
-		parent = serving(corr, &ended_by);
+		parent = asked_by(corr, &ended_by);
 	if (parent || relayed)
 		hang(corr, request, parent ? parent : relayed, !parent);
 }

@@ -54,4 +54,25 @@ bool tl_id_read_amazon(struct tl_span *value, struct tl_id_trace *ret);
 /* Google: 32hex[/decimal span][;o=n]. */
 bool tl_id_read_cloud(struct tl_span *value, struct tl_id_trace *ret);
 
+/* --- id_vendors.c --- */
+
+/* SkyWalking 8: narrowed to its ids, without names and endpoint. */
+bool tl_id_read_skywalking(struct tl_span *value, struct tl_id_trace *ret);
+/* Sentry: 32hex-16hex[-{0,1}]. */
+bool tl_id_read_sentry(struct tl_span *value, struct tl_id_trace *ret);
+/* OpenCensus, binary in base64. */
+bool tl_id_read_grpc_trace(struct tl_span *value, struct tl_id_trace *ret);
+/* request-id of .NET (Application Insights): |root.id_id. ; _trace: where the root is a trace id.
+ */
+bool tl_id_read_hierarchical(struct tl_span *value, struct tl_id_trace *ret);
+bool tl_id_read_hierarchical_trace(struct tl_span *value, struct tl_id_trace *ret);
+/* request-id of others. */
+bool tl_id_read_request_id(struct tl_span *value, struct tl_id_trace *ret);
+/* Cloudflare: 16hex[-XYZ]. */
+bool tl_id_read_cf_ray(struct tl_span *value, struct tl_id_trace *ret);
+
+/* Whether both are the same request id. Envoy keeps its tracing decision in a UUID's 14th nibble
+ * and rewrites it from hop to hop: that one does not count. */
+bool tl_id_same(struct tl_span a, struct tl_span b);
+
 #endif

@@ -14,31 +14,34 @@ static const struct tl_id_format formats[] = {
 	{"x-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	{"x-correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	{"correlation-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
-	{"request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
+	{"request-id", TL_ID_REQUEST, 0, tl_id_read_request_id},
 	{"x-trace-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	{"x-transaction-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	{"kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	{"x-kong-request-id", TL_ID_REQUEST, 0, tl_id_read_opaque},
 	/* Trace contexts, the strongest first. */
-	{"traceparent", TL_ID_TRACE, 7, tl_id_read_traceparent},
-	{"b3", TL_ID_TRACE, 6, tl_id_read_b3},
-	{"x-b3-traceid", TL_ID_TRACE, 5, tl_id_read_b3_trace},
-	{"uber-trace-id", TL_ID_TRACE, 4, tl_id_read_uber},
-	{"x-datadog-trace-id", TL_ID_TRACE, 3, tl_id_read_datadog},
-	{"x-amzn-trace-id", TL_ID_TRACE, 2, tl_id_read_amazon},
-	{"x-cloud-trace-context", TL_ID_TRACE, 1, tl_id_read_cloud},
+	{"traceparent", TL_ID_TRACE, 12, tl_id_read_traceparent},
+	{"b3", TL_ID_TRACE, 11, tl_id_read_b3},
+	{"x-b3-traceid", TL_ID_TRACE, 10, tl_id_read_b3_trace},
+	{"uber-trace-id", TL_ID_TRACE, 9, tl_id_read_uber},
+	{"x-datadog-trace-id", TL_ID_TRACE, 8, tl_id_read_datadog},
+	{"x-amzn-trace-id", TL_ID_TRACE, 7, tl_id_read_amazon},
+	{"x-cloud-trace-context", TL_ID_TRACE, 6, tl_id_read_cloud},
+	{"elastic-apm-traceparent", TL_ID_TRACE, 5, tl_id_read_traceparent},
+	{"sentry-trace", TL_ID_TRACE, 4, tl_id_read_sentry},
+	{"grpc-trace-bin", TL_ID_TRACE, 3, tl_id_read_grpc_trace},
+	{"ot-tracer-traceid", TL_ID_TRACE, 2, tl_id_read_b3_trace},
+	{"request-id", TL_ID_TRACE, 1, tl_id_read_hierarchical_trace},
 	/* Parts of the contexts above. */
 	{"x-b3-spanid", TL_ID_OTHER, 0, tl_id_read_b3_span},
 	{"x-datadog-parent-id", TL_ID_OTHER, 0, tl_id_read_datadog_span},
 	{"x-datadog-tags", TL_ID_OTHER, 0, tl_id_read_datadog_tags},
 	/* Formats of their own, kept as they are. */
-	{"sw8", TL_ID_OTHER, 0, tl_id_read_opaque},
-	{"elastic-apm-traceparent", TL_ID_OTHER, 0, tl_id_read_traceparent},
-	{"sentry-trace", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"ot-tracer-spanid", TL_ID_OTHER, 0, tl_id_read_b3_span},
+	{"sw8", TL_ID_OTHER, 0, tl_id_read_skywalking},
+	{"request-id", TL_ID_OTHER, 0, tl_id_read_hierarchical},
 	{"newrelic", TL_ID_OTHER, 0, tl_id_read_opaque},
-	{"grpc-trace-bin", TL_ID_OTHER, 0, tl_id_read_opaque},
-	{"ot-tracer-traceid", TL_ID_OTHER, 0, tl_id_read_b3_trace},
-	{"cf-ray", TL_ID_OTHER, 0, tl_id_read_opaque},
+	{"cf-ray", TL_ID_OTHER, 0, tl_id_read_cf_ray},
 	{"x-amz-cf-id", TL_ID_OTHER, 0, tl_id_read_opaque},
 	{"x-ms-request-id", TL_ID_OTHER, 0, tl_id_read_opaque},
 };
@@ -64,6 +67,25 @@ static const struct tl_id_format *find_format(struct tl_span name)
 		if (strlen(formats[i].name) == name.len && tl_span_ieq(name, formats[i].name))
 			return &formats[i];
 	return NULL;
+}
+
+/* The next reading of the same header. */
+static const struct tl_id_format *next_format(const struct tl_id_format *format)
+{
+	for (const struct tl_id_format *f = format + 1; f < formats + N_FORMATS; f++)
+		if (strcmp(f->name, format->name) == 0)
+			return f;
+	return NULL;
+}
+
+/* The one by which an id was read. */
+static const struct tl_id_format *format_of(const struct tl_id *id)
+{
+	const struct tl_id_format *format = find_format(tl_span_str(id->header));
+
+	while (format && format->kind != id->kind)
+		format = next_format(format);
+	return format;
 }
 
 bool tl_id_known(struct tl_span name)
@@ -96,7 +118,7 @@ static bool seen_already(struct tl_ids *ids, const struct tl_id_format *format,
 		return true;
 	}
 	same = response ? find_id(ids, format->name, false) : NULL;
-	return same && tl_span_eq(value_of(same), value);
+	return same && tl_id_same(value_of(same), value);
 }
 
 int tl_ids_header(struct tl_ids *ids, struct tl_span name, struct tl_span value, bool response)
@@ -107,13 +129,14 @@ int tl_ids_header(struct tl_ids *ids, struct tl_span name, struct tl_span value,
 
 	if (!format)
 		return 0;
-	if (format->read == tl_id_read_traceparent && format->kind == TL_ID_TRACE && !response)
+	if (strcmp(format->name, "traceparent") == 0 && !response)
 		ids->traceparents++;
 	if (format->read == tl_id_read_b3 && tl_id_b3_is_flag(value))
 		return 0;
-	if (value.len > TL_ID_VALUE_MAX - 1 && format->read != tl_id_read_datadog_tags)
-		return -EINVAL;
-	if (!format->read(&value, &trace))
+	while (format && !format->read(&value, &trace))
+		format = next_format(format);
+	/* What it was narrowed to counts. */
+	if (!format || value.len > TL_ID_VALUE_MAX - 1)
 		return -EINVAL;
 	if (seen_already(ids, format, value, response))
 		return 0;
@@ -166,7 +189,10 @@ static void settle_trace(struct tl_ids *ids, const struct tl_id *id,
 	if (!format->read(&value, &trace))
 		return;
 	if (format->read == tl_id_read_b3_trace && !id->response)
-		add_part(ids, "x-b3-spanid", &trace);
+		add_part(ids,
+			 strcmp(id->header, "x-b3-traceid") == 0 ? "x-b3-spanid"
+								 : "ot-tracer-spanid",
+			 &trace);
 	if (format->read == tl_id_read_datadog && !id->response) {
 		add_part(ids, "x-datadog-parent-id", &trace);
 		add_part(ids, "x-datadog-tags", &trace);
@@ -185,7 +211,7 @@ static void pick_trace(struct tl_ids *ids)
 
 	for (uint32_t i = 0; i < ids->n; i++) {
 		const struct tl_id *id = &ids->id[i];
-		const struct tl_id_format *format = find_format(tl_span_str(id->header));
+		const struct tl_id_format *format = format_of(id);
 		int score = format && format->kind == TL_ID_TRACE
 				    ? format->strength + (id->response ? 0 : 100)
 				    : -1;
@@ -211,7 +237,7 @@ static int primary_score(const struct tl_id *id)
 		return 500;
 	if (id->kind != TL_ID_REQUEST && id->kind != TL_ID_TRACE)
 		return -1;
-	format = find_format(tl_span_str(id->header));
+	format = format_of(id);
 	if (!format)
 		return -1;
 	order = format->kind == TL_ID_REQUEST ? 100 - (int)(format - formats) : format->strength;
@@ -269,7 +295,7 @@ bool tl_ids_has(const struct tl_ids *ids, struct tl_span value)
 	if (tl_span_is(value, ids->trace_id))
 		return true;
 	for (uint32_t i = 0; i < ids->n; i++)
-		if (tl_span_eq(value_of(&ids->id[i]), value))
+		if (tl_id_same(value_of(&ids->id[i]), value))
 			return true;
 	return false;
 }

@@ -183,6 +183,8 @@ static int detect(int exe_fd, unsigned sets, struct tl_runtime_unit *ret, struct
 	snprintf(ret->source, sizeof(ret->source), "%s", source);
 	if (sets & TL_PROBES_GO)
 		(void)tl_go_born(elf, ret);
+	if (sets & TL_PROBES_GO)
+		(void)tl_go_calls(elf, ret);
 	return 1;
 }
 

@@ -30,4 +30,8 @@ bool tl_go_born(const struct tl_elf *elf, struct tl_runtime_unit *unit);
  * certain. */
 bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit);
 
+/* Adds the probes that tell for whom net/http's client writes. False as above: then what a handler
+ * asks of others is nobody's child. */
+bool tl_go_calls(const struct tl_elf *elf, struct tl_runtime_unit *unit);
+
 #endif

@@ -209,3 +209,18 @@ bool tl_go_crypto(const struct tl_elf *elf, struct tl_runtime_unit *unit)
 		unit->n_probes = before;
 	return all;
 }
+
+bool tl_go_calls(const struct tl_elf *elf, struct tl_runtime_unit *unit)
+{
+	_cleanup_(freep) struct function *function = malloc(sizeof(*function));
+	uint64_t asks;
+	struct stat st;
+
+	if (!function || fstat(elf->fd, &st) < 0 ||
+	    !find_function(elf, "net/http.(*persistConn).roundTrip", function))
+		return false;
+	asks = function->address;
+	return find_function(elf, "net/http.(*persistConn).writeLoop", function) &&
+	       tl_unit_probe(unit, elf, st.st_ino, function->address, TL_PROBE_GO_WRITES) &&
+	       tl_unit_probe(unit, elf, st.st_ino, asks, TL_PROBE_GO_ASKS);
+}

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.." || exit 1
 bin=${O:-build}/tests/capture
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 for ring in bpf perf; do
-	for t in capture account wire probe; do
+	for t in capture account wire ends probe; do
 		"$bin/test_$t" --ring=$ring || exit 1
 	done
 done

@@ -6,6 +6,8 @@
 . "$(dirname "$0")/lib.bash"
 requests=${REQUESTS:-3000}
 ports=${PORTS:-21600}
+# What the gates take to open, 300 overlapping requests a hop, is the larger part of what is missing.
+least=${LEAST:-0.6}
 
 one() { # NAME FLAG...
 	local name=$1 dir=$work/$1 status=0
@@ -20,7 +22,7 @@ one() { # NAME FLAG...
 	stop_pid "$run"
 	"$tapline" search --http -o json --limit 1000000 > "$dir/http" 2> /dev/null
 	python3 "$root/tests/integration/check_chain.py" --records "$work/$name.log" --http "$dir/http" --sent "$dir/sent" \
-		--made "$dir/nginx/truth.txt" --scenario "$name" || status=$?
+		--made "$dir/nginx/truth.txt" --scenario "$name" --least "$least" || status=$?
 	return $status
 }
 

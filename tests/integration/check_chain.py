@@ -14,6 +14,7 @@ import sys
 parser = argparse.ArgumentParser()
 for name in ("records", "http", "sent", "made", "scenario"):
     parser.add_argument("--" + name, required=True)
+parser.add_argument("--least", type=float, default=0, help="recall that each hop must reach")
 args = parser.parse_args()
 HOPS = ("nginx", "go", "py", "java")
 
@@ -78,6 +79,8 @@ for hop in HOPS:
     if total != (1 if hop == "nginx" else 2) * len(path_of):
         bad.append(f"{hop}: {total} lines of {len(path_of)} requests")
     recall.append(f"{hop} {right / max(1, total):.3f}")
+    if right < args.least * total:
+        bad.append(f"{hop}: recall {right / max(1, total):.3f}, expected {args.least} at least")
     print(f"{args.scenario:10} {hop:6} right {right:6} apart {apart:6} none {none:6} wrong {false}  recall {right / max(1, total):.4f}"
           f"  of no request: {cells[hop, True, 'none']} none, {cells[hop, True, 'wrong']} wrong")
 for (hop, level, source), n in sorted(how.items(), key=str):

@@ -4,7 +4,7 @@
 fail=0
 run() {
 	passed=0 skipped=0 failed=''
-	for t in ${TESTS:-capture account wire probe}; do
+	for t in ${TESTS:-capture account wire ends probe}; do
 		out=$("/bin/test_$t" --writer=/bin/writer "$@" 2>&1) || failed="$failed $t: $(echo "$out" | grep -m 2 'ERROR\|FAILED' | tr '\n' ' ')"
 		skipped=$((skipped + $(echo "$out" | grep -c '^\[  SKIPPED \]')))
 		passed=$((passed + $(echo "$out" | grep -c '^\[       OK \]')))

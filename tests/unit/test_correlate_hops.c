@@ -274,6 +274,56 @@ static void over_a_unix_socket_an_id_is_handed_down_too(void **state)
 	bed_done(&bed);
 }
 
+/* Go's net/http: a goroutine of each pooled connection writes what handlers ask for. */
+static const struct who writer = {1, 11, 77, TL_UNIT_GOROUTINE};
+
+static void unit_event(struct bed *bed, const struct who *who, uint8_t type, uint8_t flags,
+		       uint64_t parent)
+{
+	struct tl_ev_unit e = {.h = head_of(bed, who, type), .parent = parent};
+
+	e.h.flags = flags;
+	if (type == TL_EV_CALL)
+		tl_corr_call(bed->corr, &e);
+	else
+		tl_corr_unit(bed->corr, &e);
+}
+
+static void a_writer_for_others_is_at_the_request_of_who_asked(void **state)
+{
+	static const struct who other = {1, 12, 9, TL_UNIT_GOROUTINE},
+				child = {1, 12, 10, TL_UNIT_GOROUTINE};
+	struct bed bed;
+	struct link in = link_new(), in2 = link_new(), pool = link_new();
+
+	(void)state;
+	init(&bed);
+	ask_path(&bed, &in, NULL, &goroutine, "/p", "X-Request-Id: sent-1\r\n");
+	/* It was born in this request, which means nothing later. */
+	unit_event(&bed, &writer, TL_EV_UNIT, 0, goroutine.unit);
+	unit_event(&bed, &writer, TL_EV_CALL, TL_EVF_FIRST, 0xc000);
+	unit_event(&bed, &goroutine, TL_EV_CALL, 0, 0xc000);
+	ask(&bed, &pool, &writer, &next);
+	assert_id(line(&bed, &next), TL_HOW_UNIT, "sent-1");
+	reply(&bed, &pool, &next, &writer);
+	/* Another handler, while the first still works. */
+	ask_path(&bed, &in2, NULL, &other, "/p", "X-Request-Id: sent-2\r\n");
+	unit_event(&bed, &other, TL_EV_CALL, 0, 0xc000);
+	ask(&bed, &pool, &writer, &next);
+	assert_id(line(&bed, &next), TL_HOW_UNIT, "sent-2");
+	reply(&bed, &pool, &next, &writer);
+	/* A handler's child. */
+	unit_event(&bed, &child, TL_EV_UNIT, 0, other.unit);
+	unit_event(&bed, &child, TL_EV_CALL, 0, 0xc000);
+	ask(&bed, &pool, &writer, &next);
+	assert_id(line(&bed, &next), TL_HOW_UNIT, "sent-2");
+	reply(&bed, &pool, &next, &writer);
+	/* Nobody's, as far as is known; each asking is for one request. */
+	ask(&bed, &pool, &writer, &next);
+	assert_int_equal(strlen(line(&bed, &next)->id), 32);
+	bed_done(&bed);
+}
+
 static void a_unit_that_serves_nothing_has_no_child(void **state)
 {
 	struct bed bed;
@@ -485,6 +535,7 @@ int main(void)
 		cmocka_unit_test(the_ends_may_tell_in_any_order),
 		cmocka_unit_test(an_id_that_a_line_carries_does_not_change),
 		cmocka_unit_test(over_a_unix_socket_an_id_is_handed_down_too),
+		cmocka_unit_test(a_writer_for_others_is_at_the_request_of_who_asked),
 		cmocka_unit_test(a_unit_that_serves_nothing_has_no_child),
 		cmocka_unit_test(a_pooled_connection_belongs_to_who_uses_it),
 		cmocka_unit_test(after_its_answer_a_unit_has_no_children),

@@ -95,14 +95,14 @@ static const struct row rows[] = {
 	{"x-datadog-trace-id", "18446744073709551616", -EINVAL, NULL, NULL, 0},
 	{"x-datadog-trace-id", "0", -EINVAL, NULL, NULL, 0},
 	{"x-datadog-trace-id", "12a", -EINVAL, NULL, NULL, 0},
-	/* others, kept as they are */
-	{"sw8", "1-MWYyZDRiZjQ3YmY3-YzI=", 1, NULL, NULL, -1},
-	{"elastic-apm-traceparent", "00-" TRACE "-" SPAN "-01", 1, NULL, NULL, -1},
-	{"sentry-trace", TRACE "-" SPAN "-1", 1, NULL, NULL, -1},
+	/* single vendors */
+	{"sw8", "1-MWYyZDRiZjQ3YmY3-YzI=", -EINVAL, NULL, NULL, -1},
+	{"elastic-apm-traceparent", "00-" TRACE "-" SPAN "-01", 1, TRACE, SPAN, 1},
+	{"sentry-trace", TRACE "-" SPAN "-1", 1, TRACE, SPAN, 1},
 	{"newrelic", "eyJ2IjpbMCwxXX0=", 1, NULL, NULL, -1},
-	{"grpc-trace-bin", "AAA=", 1, NULL, NULL, -1},
-	{"ot-tracer-traceid", "a3ce929d0e0e4736", 1, NULL, NULL, -1},
-	{"cf-ray", "7d3ab-FRA", 1, NULL, NULL, -1},
+	{"grpc-trace-bin", "AAA=", -EINVAL, NULL, NULL, -1},
+	{"ot-tracer-traceid", "a3ce929d0e0e4736", 1, "0000000000000000a3ce929d0e0e4736", NULL, -1},
+	{"cf-ray", "7d3ab-FRA", -EINVAL, NULL, NULL, -1},
 	{"x-amz-cf-id", "abc==", 1, NULL, NULL, -1},
 	{"x-ms-request-id", "0b8c", 1, NULL, NULL, -1},
 	/* request ids */
@@ -213,6 +213,100 @@ static void contexts_of_several_headers_are_put_together(void **state)
 	assert_int_equal(ids.id[0].len, strlen("_dd.p.tid=640cfd8d00000000"));
 }
 
+static void check_one(const char *header, const char *value, const char *trace, const char *span,
+		      const char *kept)
+{
+	struct tl_ids ids;
+	int r;
+
+	tl_ids_init(&ids);
+	r = tl_ids_header(&ids, tl_span_str(header), tl_span_str(value), false);
+	tl_ids_settle(&ids);
+	assert_int_equal(r, kept ? 1 : -EINVAL);
+	assert_string_equal(ids.trace_id, trace);
+	assert_string_equal(ids.span_id, span);
+	if (kept) {
+		assert_int_equal(ids.id[0].len, strlen(kept));
+		assert_memory_equal(ids.id[0].value, kept, strlen(kept));
+	}
+}
+
+static void formats_of_single_vendors_are_read_by_their_grammar(void **state)
+{
+	static const char sw8[] =
+		"1-VFJBQ0VJRA==-U0VHTUVOVElE-3-UEFSRU5U-SU5TVA==-L2VuZHBvaW50-aG9zdDo4MA==",
+			  grpc[] = "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE";
+
+	(void)state;
+	check_one("sw8", sw8, "", "", "1-VFJBQ0VJRA==-U0VHTUVOVElE");
+	check_one("sw8", "1-VFJBQ0VJRA==-U0VHTUVOVElE-3", "", "", NULL);
+	check_one("sw8", "2-a-b-3-c-d-e-f", "", "", NULL);
+	check_one("elastic-apm-traceparent", "00-" TRACE "-" SPAN "-01", TRACE, SPAN,
+		  "00-" TRACE "-" SPAN "-01");
+	check_one("sentry-trace", TRACE "-" SPAN "-1", TRACE, SPAN, TRACE "-" SPAN "-1");
+	check_one("sentry-trace", TRACE "-" SPAN, TRACE, SPAN, TRACE "-" SPAN);
+	check_one("sentry-trace", TRACE "-" SPAN "-2", "", "", NULL);
+	check_one("grpc-trace-bin", grpc, TRACE, SPAN, grpc);
+	check_one("grpc-trace-bin", "AABL+S81d7NNpqPOkp0ODkc2AgDwZ6oLqQK3AgE", "", "", NULL);
+	check_one("ot-tracer-traceid", "463ac35c9f6413ad", "0000000000000000463ac35c9f6413ad", "",
+		  "463ac35c9f6413ad");
+	check_one("request-id", "|" TRACE "." SPAN ".", TRACE, SPAN, "|" TRACE "." SPAN ".");
+	check_one("request-id", "|fe2c.1.2_", "", "", "|fe2c.1.2_");
+	check_one("request-id", "|nothing", "", "", NULL);
+	check_one("request-id", "plain-7", "", "", "plain-7");
+	check_one("cf-ray", "7d0fbb3d1c2e4a5b-AMS", "", "", "7d0fbb3d1c2e4a5b-AMS");
+	check_one("cf-ray", "7d0fbb3d1c2e4a5b-ams", "", "", NULL);
+	check_one("x-amz-cf-id", "SnYXJd8OB6S9pNTn-i0Zq0bLFfUZhZ1WZ3Q0n3mK5mB1==", "", "",
+		  "SnYXJd8OB6S9pNTn-i0Zq0bLFfUZhZ1WZ3Q0n3mK5mB1==");
+	check_one("kong-request-id", "b6a8dd3b-8a3e-4d7d-8c63-8a0e5f2d1c9a#17", "", "",
+		  "b6a8dd3b-8a3e-4d7d-8c63-8a0e5f2d1c9a#17");
+	check_one(
+		"x-amzn-trace-id",
+		"Self=1-67891234-12456789abcdef012345678a;Root=1-67891233-abcdef012345678912345678",
+		"67891233abcdef012345678912345678", "",
+		"Self=1-67891234-12456789abcdef012345678a;Root=1-67891233-"
+		"abcdef012345678912345678");
+}
+
+/* Envoy: the same request on two hops. */
+static void a_uuid_is_the_same_but_for_its_nibble_14(void **state)
+{
+	struct tl_ids ids;
+
+	(void)state;
+	tl_ids_init(&ids);
+	add(&ids, "x-request-id", "55d7f7b3-8a3e-4d7d-8c63-8a0e5f2d1c9a");
+	tl_ids_settle(&ids);
+	assert_true(tl_ids_has(&ids, TL_SPAN_LIT("55d7f7b3-8a3e-9d7d-8c63-8a0e5f2d1c9a")));
+	assert_false(tl_ids_has(&ids, TL_SPAN_LIT("55d7f7b3-8a3e-9d7e-8c63-8a0e5f2d1c9a")));
+	/* Its echo in the response is no other id. */
+	assert_int_equal(tl_ids_header(&ids, TL_SPAN_LIT("X-Request-Id"),
+				       TL_SPAN_LIT("55d7f7b3-8a3e-ad7d-8c63-8a0e5f2d1c9a"), true),
+			 0);
+	assert_int_equal(ids.n, 1);
+	tl_ids_init(&ids);
+	add(&ids, "x-request-id", "55d7f7b3x8a3e-4");
+	assert_false(tl_ids_has(&ids, TL_SPAN_LIT("55d7f7b3x8a3e-9")));
+}
+
+static void several_ids_are_all_kept_and_a_trace_is_no_request_id(void **state)
+{
+	struct tl_ids ids;
+
+	(void)state;
+	tl_ids_init(&ids);
+	add(&ids, "sentry-trace", TRACE "-" SPAN "-1");
+	add(&ids, "request-id", "|root.1.");
+	add(&ids, "cf-ray", "7d0fbb3d1c2e4a5b-AMS");
+	add(&ids, "x-correlation-id", "mine");
+	add(&ids, "x-correlation-id", "another");
+	tl_ids_settle(&ids);
+	assert_int_equal(ids.n, 4);
+	assert_string_equal(ids.id[ids.primary].header, "x-correlation-id");
+	assert_true(ids.id[ids.primary].duplicate);
+	assert_string_equal(ids.trace_id, TRACE);
+}
+
 static void an_id_of_ours_yields_to_one_that_came_and_to_none_after_it(void **state)
 {
 	struct tl_ids ids;
@@ -300,8 +394,10 @@ int main(void)
 		cmocka_unit_test(
 			a_request_id_is_primary_before_a_trace_and_the_strongest_trace_wins),
 		cmocka_unit_test(contexts_of_several_headers_are_put_together),
-		cmocka_unit_test(
-			an_id_of_ours_yields_to_one_that_came_and_to_none_after_it),
+		cmocka_unit_test(formats_of_single_vendors_are_read_by_their_grammar),
+		cmocka_unit_test(a_uuid_is_the_same_but_for_its_nibble_14),
+		cmocka_unit_test(several_ids_are_all_kept_and_a_trace_is_no_request_id),
+		cmocka_unit_test(an_id_of_ours_yields_to_one_that_came_and_to_none_after_it),
 		cmocka_unit_test(what_was_given_out_stays_primary_when_the_response_brings_an_id),
 		cmocka_unit_test(past_the_maximum_ids_are_dropped_and_counted),
 		cmocka_unit_test(packing_keeps_everything),

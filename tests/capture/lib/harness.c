@@ -65,9 +65,10 @@ static size_t event_size(const struct tl_event *e)
 		[TL_EV_LOG] = sizeof(struct tl_ev_log),	  [TL_EV_FILE] = sizeof(struct tl_ev_file),
 		[TL_EV_WIRE] = sizeof(struct tl_ev_wire), [TL_EV_SOCK] = sizeof(struct tl_ev_wire),
 		[TL_EV_PROC] = sizeof(struct tl_ev_proc), [TL_EV_UNIT] = sizeof(struct tl_ev_unit),
+		[TL_EV_CALL] = sizeof(struct tl_ev_unit),
 	};
 
-	assert_in_range(e->type, TL_EV_LOG, TL_EV_UNIT);
+	assert_in_range(e->type, TL_EV_LOG, TL_EV_CALL);
 	return head[e->type] + e->len;
 }
 
