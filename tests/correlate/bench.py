@@ -122,6 +122,8 @@ class Run:
                  "--log-size", "16GiB", "--log-sync", "0", "--ring-size", self.ring, "--quiet", "--ready-fd", str(other)]
         if self.cell.variant == "drop":
             flags += ["--drain-interval", "100ms", "--idle-interval", "100ms"]
+        if self.cell.variant == "no-uprobes":
+            flags += ["--uprobes=off"]
         if self.cell.variant != "inline":
             flags += ["--inline-tokens=false"]
         program = os.environ.get("AGENT", os.path.join(O, "tapline-agent"))

@@ -191,7 +191,7 @@ class Cell:
     server: str
     concurrency: int
     mode: str             # close keepalive pipeline
-    variant: str = "plain"  # plain, mix (wire and headers), split, jobs, late-start, drop, stop, inline
+    variant: str = "plain"  # plain, mix (wire and headers), split, jobs, late-start, drop, stop, inline, no-uprobes
 
     @property
     def name(self):
@@ -224,7 +224,7 @@ def matrix():
         for concurrency in (1, 8, 64, 512):
             for mode in ("close", "keepalive"):
                 cells.append(Cell(name, concurrency, mode))
-        for variant in ("mix", "split", "jobs", *STRESS, "inline"):
+        for variant in ("mix", "split", "jobs", *STRESS, "inline", "no-uprobes"):
             cells.append(Cell(name, 64, "keepalive", variant))
         cells.append(Cell(name, 64, "close", "mix"))
         if spec.full and not name.startswith("nginx-"):
@@ -234,7 +234,7 @@ def matrix():
 
 
 QUICK = [
-    "go:64:keepalive:mix", "go119:8:close", "go:8:pipeline", "go:64:keepalive:drop", "go:64:keepalive:inline",
+    "go:64:keepalive:mix", "go119:8:close", "go:8:pipeline", "go:64:keepalive:no-uprobes", "go:64:keepalive:drop", "go:64:keepalive:inline",
     "python:64:keepalive", "python:8:close", "python:64:keepalive:mix", "java:64:keepalive", "java:8:close:mix",
     "java-shared:64:keepalive:jobs", "java-async:8:keepalive", "nginx:64:keepalive", "nginx-go:8:keepalive",
     "c-threads:64:close", "c-reactor:64:keepalive", "c-shared:64:keepalive:jobs", "c-batched:8:close",

@@ -154,6 +154,9 @@ static void on_event(struct replay *replay, const struct tl_event *event)
 		tl_corr_wire(replay->corr, (const struct tl_ev_wire *)event,
 			     (const char *)event + sizeof(struct tl_ev_wire));
 		break;
+	case TL_EV_UNIT:
+		tl_corr_unit(replay->corr, (const struct tl_ev_unit *)event);
+		break;
 	case TL_EV_PROC:
 		if (((const struct tl_ev_proc *)event)->what == TL_PROC_EXIT)
 			tl_lines_exit(replay->lines, event->tgid, event->start_ns);

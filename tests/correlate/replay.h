@@ -37,12 +37,8 @@ struct tl_replay_options {
 /* Switches off the levels that read the line's text: what is left has to know by structure. */
 static inline void tl_replay_structure_only(struct tl_corr_options *corr)
 {
-#ifdef TL_LEVELS_ALL
 	corr->levels =
 		(TL_LEVELS_ALL & ~(1u << TL_HOW_APP | 1u << TL_HOW_INLINE)) | TL_LEVELS_GIVEN;
-#else
-	corr->no_inline = true;
-#endif
 }
 
 /* Runs the trace from its begin. Errors: -EBADMSG, -ENOMEM. */

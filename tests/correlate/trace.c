@@ -31,40 +31,48 @@ struct field {
 		F(type, h.tid, VALUE), F(type, h.start_ns, VALUE), F(type, h.unit, VALUE),         \
 		F(type, h.lost_gen, NUMBER)
 
-#ifdef TL_WAITED_MAX
-#define LATER(type) F(type, h.waited_ns, NUMBER),
-#else
-#define LATER(type)
-#endif
-
 /* New members of the structs go to the ends of these, as NUMBER: older readers skip them. */
-static const struct field log_fields[] = {HEAD(tl_ev_log),
-					  F(tl_ev_log, file.ino, VALUE),
-					  F(tl_ev_log, file.dev, VALUE),
-					  F(tl_ev_log, file.gen, VALUE),
-					  F(tl_ev_log, lost_bytes, NUMBER),
-					  F(tl_ev_log, call_off, NUMBER),
-					  F(tl_ev_log, call_len, NUMBER),
-					  LATER(tl_ev_log)};
-static const struct field file_fields[] = {HEAD(tl_ev_file),
-					   F(tl_ev_file, file.ino, VALUE),
-					   F(tl_ev_file, file.dev, VALUE),
-					   F(tl_ev_file, file.gen, VALUE),
-					   F(tl_ev_file, kind, NUMBER),
-					   F(tl_ev_file, f_flags, NUMBER),
-					   F(tl_ev_file, fd, NUMBER),
-					   F(tl_ev_file, path_len, NUMBER),
-					   LATER(tl_ev_file)};
-static const struct field wire_fields[] = {HEAD(tl_ev_wire),
-					   F(tl_ev_wire, sock, VALUE),
-					   F(tl_ev_wire, sock_ino, VALUE),
-					   F(tl_ev_wire, call_len, NUMBER),
-					   F(tl_ev_wire, family, NUMBER),
-					   F(tl_ev_wire, local_port, NUMBER),
-					   F(tl_ev_wire, remote_port, NUMBER),
-					   LATER(tl_ev_wire)};
-static const struct field proc_fields[] = {HEAD(tl_ev_proc), F(tl_ev_proc, what, NUMBER),
-					   F(tl_ev_proc, parent, VALUE), LATER(tl_ev_proc)};
+static const struct field log_fields[] = {
+	HEAD(tl_ev_log),
+	F(tl_ev_log, file.ino, VALUE),
+	F(tl_ev_log, file.dev, VALUE),
+	F(tl_ev_log, file.gen, VALUE),
+	F(tl_ev_log, lost_bytes, NUMBER),
+	F(tl_ev_log, call_off, NUMBER),
+	F(tl_ev_log, call_len, NUMBER),
+	F(tl_ev_log, h.waited_ns, NUMBER),
+};
+static const struct field file_fields[] = {
+	HEAD(tl_ev_file),
+	F(tl_ev_file, file.ino, VALUE),
+	F(tl_ev_file, file.dev, VALUE),
+	F(tl_ev_file, file.gen, VALUE),
+	F(tl_ev_file, kind, NUMBER),
+	F(tl_ev_file, f_flags, NUMBER),
+	F(tl_ev_file, fd, NUMBER),
+	F(tl_ev_file, path_len, NUMBER),
+	F(tl_ev_file, h.waited_ns, NUMBER),
+};
+static const struct field wire_fields[] = {
+	HEAD(tl_ev_wire),
+	F(tl_ev_wire, sock, VALUE),
+	F(tl_ev_wire, sock_ino, VALUE),
+	F(tl_ev_wire, call_len, NUMBER),
+	F(tl_ev_wire, family, NUMBER),
+	F(tl_ev_wire, local_port, NUMBER),
+	F(tl_ev_wire, remote_port, NUMBER),
+	F(tl_ev_wire, h.waited_ns, NUMBER),
+};
+static const struct field proc_fields[] = {
+	HEAD(tl_ev_proc),
+	F(tl_ev_proc, what, NUMBER),
+	F(tl_ev_proc, parent, VALUE),
+	F(tl_ev_proc, h.waited_ns, NUMBER),
+};
+static const struct field unit_fields[] = {
+	HEAD(tl_ev_unit),
+	F(tl_ev_unit, parent, VALUE),
+};
 
 struct shape {
 	const struct field *fields;
@@ -81,6 +89,7 @@ static const struct shape shapes[] = {
 	[TL_EV_WIRE] = SHAPE(wire_fields, tl_ev_wire),
 	[TL_EV_SOCK] = SHAPE(wire_fields, tl_ev_wire),
 	[TL_EV_PROC] = SHAPE(proc_fields, tl_ev_proc),
+	[TL_EV_UNIT] = SHAPE(unit_fields, tl_ev_unit),
 };
 
 static uint64_t load(const void *base, const struct field *field)

@@ -59,6 +59,9 @@ static void show_event(const struct tl_event *e)
 		data = (const char *)((const struct tl_ev_file *)e + 1);
 		printf("FILE ");
 		break;
+	case TL_EV_UNIT:
+		printf("UNIT of %llu", (unsigned long long)((const struct tl_ev_unit *)e)->parent);
+		break;
 	case TL_EV_PROC:
 		printf("PROC what %u parent %u", ((const struct tl_ev_proc *)e)->what,
 		       ((const struct tl_ev_proc *)e)->parent);
