@@ -234,12 +234,11 @@ def matrix():
 
 
 QUICK = [
-    "go:64:keepalive:mix", "go119:8:close", "go:8:pipeline", "go:64:keepalive:no-uprobes", "go:64:keepalive:drop", "go:64:keepalive:inline",
-    "python:64:keepalive", "python:8:close", "python:64:keepalive:mix", "java:64:keepalive", "java:8:close:mix",
-    "java-shared:64:keepalive:jobs", "java-async:8:keepalive", "nginx:64:keepalive", "nginx-go:8:keepalive",
-    "c-threads:64:close", "c-reactor:64:keepalive", "c-shared:64:keepalive:jobs", "c-batched:8:close",
-    "node:8:keepalive", "aiohttp:8:keepalive", "uvicorn:8:keepalive", "gunicorn-gthread:8:keepalive", "puma:8:keepalive",
-    "webrick:8:close", "php:8:keepalive", "java:64:keepalive:late-start",
+    "go:64:keepalive:mix", "go119:8:close", "go:8:pipeline", "go:64:keepalive:no-uprobes", "go:64:keepalive:drop",
+    "go:64:keepalive:inline", "python:64:keepalive", "python:64:keepalive:mix", "java:8:close:mix",
+    "java-shared:64:keepalive:jobs", "java-async:8:keepalive", "nginx:64:keepalive", "c-threads:64:close",
+    "c-reactor:64:keepalive", "c-shared:64:keepalive:jobs", "c-batched:8:close", "node:8:keepalive", "aiohttp:8:keepalive",
+    "uvicorn:8:keepalive", "gunicorn-gthread:8:keepalive", "puma:8:keepalive", "php:8:keepalive",
 ]
 
 

@@ -22,8 +22,11 @@ static const struct floor {
 	const char *name;
 	unsigned percent;
 } floors[] = {
-	{"go-64-keepalive-mix", 98}, {"go119-8-close", 99},	{"python-8-keepalive", 60},
-	{"python-64-keepalive", 70}, {"java-64-keepalive", 70}, {"c-threads-64-close", 70},
+	{"go-64-keepalive-mix", 98},	       {"go119-8-close", 99},
+	{"python-64-keepalive", 65},	       {"java-64-keepalive-mix", 60},
+	{"java-shared-64-keepalive-jobs", 60}, {"c-threads-64-close", 70},
+	{"aiohttp-8-keepalive", 50},	       {"uvicorn-8-keepalive", 55},
+	{"gunicorn-gthread-8-keepalive", 50},
 };
 
 static unsigned floor_of(const char *file)
