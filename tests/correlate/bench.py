@@ -140,7 +140,7 @@ class Run:
                    *self.cell.load_flags()]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            if self.cell.variant == "late-start":
+            if self.cell.variant.startswith("late-"):
                 time.sleep(min(1.0, self.requests / self.cell.spec.rate / 4))
                 self.start_agent()
             if self.cell.variant == "stop":
@@ -169,7 +169,7 @@ class Run:
     def run(self):
         try:
             self.start_services()
-            if self.tapped and self.cell.variant != "late-start":
+            if self.tapped and not self.cell.variant.startswith("late-"):
                 self.start_agent()
             self.release_services()
             # The first milliseconds, in which the agent still reads the executable, are the cells of late-start.
@@ -274,7 +274,7 @@ def run_cell(cell, requests, args):
 
 def at_least(cell, requests):
     """Stress takes time: the agent starts, or stands still, while the load goes on."""
-    return max(requests, cell.spec.rate * {"late-start": 4, "stop": 8}.get(cell.variant, 0))
+    return max(requests, cell.spec.rate * {"late-start": 4, "late-mix": 4, "stop": 8}.get(cell.variant, 0))
 
 
 def wanted(cell, args):
