@@ -186,6 +186,21 @@ static enum dialect guess_dialect(const struct tl_ev_wire *event, const char *da
 	return h2 == 1 ? H2_START : H2_MIDDLE;
 }
 
+/* Whether the call moved the first bytes of its direction. The end that opened the connection
+ * counts its SYN. Where the kernel does not tell (unix sockets), as far as we have seen all calls.
+ */
+static bool at_begin(const struct tl_corr *corr)
+{
+	const struct tl_ev_wire *event = corr->event;
+
+	if (!event->placed)
+		return !corr->event_proc->blind_ns;
+	if (event->wraps)
+		return false;
+	return event->h.flags & TL_EVF_RECV ? event->seq == event->base_in
+					    : event->seq - event->base_out <= 1;
+}
+
 static struct tl_conn *add_conn(struct tl_corr *corr)
 {
 	struct tl_sock_key key = {corr->event->sock, corr->event->sock_ino};
@@ -228,8 +243,9 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 		return NULL;
 	conn->role = (uint8_t)role;
 	conn->desync = conn->quiet = desync;
-	/* A table was full: this may be the middle of a connection whose beginning had no room. */
-	if (dialect < H2_START && corr->event_proc->blind_ns)
+	/* In the middle of a connection (it is older than we are, or had no room when it began)
+	 * what looks like a request may be the body of one. */
+	if (dialect < H2_START && !at_begin(corr))
 		conn->desync = true;
 	if (dialect == HTTP1 || (dialect == FASTCGI && tl_conn_fcgi_begin(conn)) ||
 	    (dialect >= H2_START && tl_conn_h2_begin(conn, dialect == H2_START)))

@@ -374,6 +374,17 @@ static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 	return true;
 }
 
+/* Bytes moved that nobody saw (io_uring, a call whose event was refused): what follows may be the
+ * middle of anything. */
+static void check_tiles(struct tl_conn *conn)
+{
+	tl_placing_call(&conn->placing, conn->corr->event);
+	if (!conn->corr->event->placed || !conn->placing.torn || conn->desync)
+		return;
+	tl_conn_desync(conn, TL_WHY_DESYNC);
+	conn->quiet = false;
+}
+
 /* A response keeps its writer only as long as every byte of it is that actor's. */
 static void check_writer(struct tl_conn *conn)
 {
@@ -431,7 +442,8 @@ static void decide_role(struct tl_conn *conn, const char *data)
 	if (next == 'E') {
 		conn->role = received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
 		conn->clean = true;
-		tl_http1_feed(&conn->request, "H", 1);
+		if (!conn->desync)
+			tl_http1_feed(&conn->request, "H", 1);
 	} else if (next == 'T') {
 		conn->role = received ? TL_ROLE_CLIENT : TL_ROLE_SERVER;
 		conn->desync = conn->quiet = true;
@@ -463,7 +475,7 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	parser = of_request ? &conn->request : &conn->response;
 	if (event->call_len) {
 		touch(conn);
-		tl_placing_call(&conn->placing, event);
+		check_tiles(conn);
 		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;

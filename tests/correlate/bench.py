@@ -94,7 +94,7 @@ class Run:
         self.cell, self.requests, self.seconds, self.work, self.tapped = cell, requests, seconds, work, tapped
         self.port = free_port()
         self.agent = self.launcher = None
-        self.ring = "1MiB" if cell.variant == "drop" else "32MiB"
+        self.ring = "1MiB" if cell.variant.startswith("drop") else "32MiB"
 
     def start_services(self):
         commands = self.cell.spec.start(self.cell, self.port, self.work)
@@ -120,7 +120,7 @@ class Run:
         ready, other = os.pipe()
         flags = ["--state", os.path.join(self.work, "state"), "--pin", "none", "--pid", str(self.launcher.pid),
                  "--log-size", "16GiB", "--log-sync", "0", "--ring-size", self.ring, "--quiet", "--ready-fd", str(other)]
-        if self.cell.variant == "drop":
+        if self.cell.variant.startswith("drop"):
             flags += ["--drain-interval", "100ms", "--idle-interval", "100ms"]
         if self.cell.variant == "no-uprobes":
             flags += ["--uprobes=off"]

@@ -192,7 +192,7 @@ class Cell:
     concurrency: int
     mode: str             # close keepalive pipeline
     variant: str = "plain"  # plain, mix (wire and headers), split, jobs, late-start, late-mix,
-                          # drop, stop, inline, no-uprobes
+                          # drop, drop-mix, stop, inline, no-uprobes
 
     @property
     def name(self):
@@ -206,9 +206,9 @@ class Cell:
         flags = ["--mode", self.mode, "--concurrency", str(self.concurrency), "--paths", self.spec.paths]
         if self.variant == "split" or (self.variant == "mix" and not self.spec.full):
             flags += ["--wire", "split"]
-        elif self.variant in ("mix", "late-mix"):
+        elif self.variant in ("mix", "late-mix", "drop-mix"):
             flags += ["--wire", "mix"]
-        if self.variant in ("mix", "late-mix"):
+        if self.variant in ("mix", "late-mix", "drop-mix"):
             flags += ["--headers", "mix"]
         return flags
 
@@ -216,7 +216,7 @@ class Cell:
         return {"BACKGROUND": "200", "JOBS": "500" if self.variant == "jobs" else "0"}
 
 
-STRESS = ("late-start", "late-mix", "drop", "stop")
+STRESS = ("late-start", "late-mix", "drop", "drop-mix", "stop")
 
 
 def matrix():

@@ -62,6 +62,11 @@ static const struct field wire_fields[] = {
 	F(tl_ev_wire, local_port, NUMBER),
 	F(tl_ev_wire, remote_port, NUMBER),
 	F(tl_ev_wire, h.waited_ns, NUMBER),
+	F(tl_ev_wire, placed, NUMBER),
+	F(tl_ev_wire, seq, NUMBER),
+	F(tl_ev_wire, wraps, NUMBER),
+	F(tl_ev_wire, base_in, NUMBER),
+	F(tl_ev_wire, base_out, NUMBER),
 };
 static const struct field proc_fields[] = {
 	HEAD(tl_ev_proc),
