@@ -37,6 +37,8 @@ TOOL_SRCS := $(sort $(wildcard tests/tools/*.c))
 TOOL_BINS := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/tools/%)
 CAPTURE_SRCS := $(sort $(wildcard tests/capture/*.c))
 CAPTURE_BINS := $(CAPTURE_SRCS:tests/capture/%.c=$(O)/tests/capture/%)
+CORRELATE_BINS := $(addprefix $(O)/tests/correlate/,load score trace_tool recording-agent servers/server)
+REPLAY_OBJS := $(addprefix $(O)/tests/correlate/,trace.o replay.o baselines.o)
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
 
@@ -93,7 +95,8 @@ $(PROGRAMS): $(O)/libtapline.a
 $(O)/tests/unit/%: tests/unit/%.c $(O)/libtapline.a
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(filter %.o,$^) $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS) -lcmocka
+$(O)/tests/unit/test_correlate_traces: $(REPLAY_OBJS)
 
 $(O)/tests/tools/%: tests/tools/%.c $(O)/libtapline.a
 	$(call say,TOOL,$@)
@@ -109,6 +112,17 @@ $(O)/tests/bench/%: tests/bench/%.c $(O)/libtapline.a
 	$(call say,BENCH,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS)
+
+$(O)/tests/correlate/%: tests/correlate/%.c $(O)/libtapline.a
+	$(call say,TOOL,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $< $(filter %.o,$^) $(O)/libtapline.a -o $@ $(ALL_LDFLAGS) $(LIBS)
+$(O)/tests/correlate/trace_tool: $(REPLAY_OBJS)
+# The agent with a recorder around its worker; nothing of it is in the product.
+$(O)/tests/correlate/recording-agent: $(O)/agent/main.o $(O)/tests/correlate/record.o $(O)/tests/correlate/trace.o $(O)/libtapline.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=tl_worker_event,--wrap=tl_corr_service,--wrap=tl_corr_tick \
+		$(filter %.o,$^) $(O)/libtapline.a -o $@ $(LIBS)
 
 # --- what people call ---
 .PHONY: help
@@ -129,7 +143,7 @@ run: deps ## Build, and tap a sample service live (CMD='...' your own, FOR=20s t
 
 .PHONY: test
 test: test-deps ## Every everyday test: units, capture, guest kernels, real Kafka and OpenSearch
-	$(Q)$(MAKE) --no-print-directory all unit-bins capture-bins tool-bins
+	$(Q)$(MAKE) --no-print-directory all unit-bins capture-bins tool-bins correlate-bins
 	$(Q)O=$(abspath $(O)) tests/run.sh
 
 .PHONY: soak
@@ -160,6 +174,11 @@ bench-search: deps ## Write rate of the store, and p50 and p95 of searches over 
 bench-sinks: test-deps ## Sinks beside the tools that people would use by hand, same rows, one run
 	$(Q)$(MAKE) --no-print-directory all bench-bins
 	$(Q)O=$(abspath $(O)) tests/bench/sinks.sh
+.PHONY: correlate correlate-bins
+correlate-bins: $(CORRELATE_BINS)
+correlate: test-deps ## The correlation bench, resumable: CELLS='go:64:keepalive' LINES=1000000; writes docs/correlation-results.md
+	$(Q)$(MAKE) --no-print-directory all correlate-bins
+	$(Q)O=$(abspath $(O)) tests/correlate/bench.py full $(if $(LINES),--lines $(LINES)) $(CELLS)
 .PHONY: bench-bins
 bench-bins: $(BENCH_BINS)
 

@@ -53,6 +53,9 @@ enum tl_event_type {
 /* tl_event.flags */
 #define TL_EVF_MORE                                                                                \
 	0x01 /* LOG: the same call goes on in a later event of the same thread (chunks) */
+#define TL_EVF_SHUT                                                                                \
+	0x01 /* SOCK: this end sends no more, but may still read; WIRE: the connection had ended   \
+		before the call, nothing can be sent on it any more */
 #define TL_EVF_UNDECIDED 0x02 /* LOG: the file's verdict was not known yet */
 #define TL_EVF_RECV 0x04      /* WIRE: bytes came in; else they went out */
 #define TL_EVF_EOF 0x08	      /* WIRE: a read returned 0 */

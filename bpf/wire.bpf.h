@@ -13,6 +13,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define TL_IPPROTO_TCP 6
+#define TL_TCP_CLOSE 7
 #define TL_MSG_PEEK 2
 #define TL_SOCK_TRIES 32
 #define TL_MMSG_WIRE 8 /* messages of one sendmmsg or recvmmsg on a stream socket */
@@ -208,6 +209,17 @@ static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_move
 	return err ? TL_LOST_RING_FULL : -1;
 }
 
+/* The connection had been reset before it was accepted: its end was told when nobody watched it. */
+static __always_inline bool tl_is_over(const struct tl_moved *m)
+{
+	const struct sock *sk = (void *)m->sk;
+	__u8 state = 0;
+
+	if (m->family != AF_UNIX)
+		bpf_core_read(&state, sizeof(state), (const void *)&sk->__sk_common.skc_state);
+	return state == TL_TCP_CLOSE;
+}
+
 /* Emits one WIRE event; of the bytes moved, `m->len` could be copied. */
 static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
 					 const struct tl_segments *seg)
@@ -221,6 +233,8 @@ static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
 		m->len = max;
 	if (m->len < m->bytes)
 		m->flags |= TL_EVF_TRUNC;
+	if (tl_is_over(m))
+		m->flags |= TL_EVF_SHUT;
 	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, m, seg)
 					     : tl_wire_copy(h, m, seg->base);
 	if (cause >= 0)

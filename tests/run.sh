@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
 # $O/test-logs; a failed one's end is shown.
-# usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture kernel pipeline pipeline_all; default all but pipeline_all
+# usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture correlate kernel pipeline pipeline_all; default all but pipeline_all
 # environment: O (build folder, default build)
 set -u
 cd "$(dirname "$0")/.."
@@ -49,6 +49,8 @@ suite_capture() {
 # A smoke of a few seconds a target; `make fuzz` goes on for longer.
 suite_fuzz() { run fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-3}" timeout 600 tests/fuzz/run.sh; }
 
+suite_correlate() { run correlate timeout 180 tests/correlate/quick.sh; }
+
 suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 
 # Everyday ones; the rest, and more kills, are in `make soak`.
@@ -67,7 +69,7 @@ suite_pipeline_all() {
 	done
 }
 
-suites=${*:-check unit fuzz capture kernel pipeline}
+suites=${*:-check unit fuzz capture correlate kernel pipeline}
 for suite in $suites; do
 	echo "== $suite"
 	"suite_$suite"

@@ -97,6 +97,14 @@ static void free_conn(struct tl_corr *corr, struct tl_conn *conn)
 	free(conn);
 }
 
+/* Met again, it would be a new one: only what stands between messages, in step, may be forgotten.
+ */
+static bool forgettable(const struct tl_conn *conn)
+{
+	return !conn->queue && !conn->desync && !conn->tunnel && conn->role >= TL_ROLE_SERVER &&
+	       conn->request.state == TL_HTTP1_IDLE && conn->response.state == TL_HTTP1_IDLE;
+}
+
 /* A connection that has nothing open and was used longest ago makes room. */
 static bool make_room(struct tl_corr *corr)
 {
@@ -105,7 +113,7 @@ static bool make_room(struct tl_corr *corr)
 	if (tl_map_count(corr->conns) < corr->options.max_conns)
 		return true;
 	for (int looked = 0; conn && looked < 16; looked++, conn = conn->newer) {
-		if (conn->queue)
+		if (!forgettable(conn))
 			continue;
 		free_conn(corr, conn);
 		return true;
@@ -141,8 +149,10 @@ static enum tl_conn_role guess_role(const struct tl_ev_wire *event, const char *
 	bool received = event->h.flags & TL_EVF_RECV;
 
 	*ret_desync = false;
-	if (!first.len || (request == 1 && response == 1))
+	if (!first.len)
 		return TL_ROLE_UNKNOWN;
+	if (request && response)
+		return TL_ROLE_UNDECIDED;
 	if (request)
 		return received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
 	*ret_desync = true;
@@ -174,6 +184,21 @@ static enum dialect guess_dialect(const struct tl_ev_wire *event, const char *da
 	*role = (h2 == 3) != received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
 	*desync = false;
 	return h2 == 1 ? H2_START : H2_MIDDLE;
+}
+
+/* Whether the call moved the first bytes of its direction. The end that opened the connection
+ * counts its SYN. Where the kernel does not tell (unix sockets), as far as we have seen all calls.
+ */
+static bool at_begin(const struct tl_corr *corr)
+{
+	const struct tl_ev_wire *event = corr->event;
+
+	if (!event->placed)
+		return !corr->event_proc->blind_ns;
+	if (event->wraps)
+		return false;
+	return event->h.flags & TL_EVF_RECV ? event->seq == event->base_in
+					    : event->seq - event->base_out <= 1;
 }
 
 static struct tl_conn *add_conn(struct tl_corr *corr)
@@ -218,6 +243,10 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 		return NULL;
 	conn->role = (uint8_t)role;
 	conn->desync = conn->quiet = desync;
+	/* In the middle of a connection (it is older than we are, or had no room when it began)
+	 * what looks like a request may be the body of one. */
+	if (dialect < H2_START && !at_begin(corr))
+		conn->desync = true;
 	if (dialect == HTTP1 || (dialect == FASTCGI && tl_conn_fcgi_begin(conn)) ||
 	    (dialect >= H2_START && tl_conn_h2_begin(conn, dialect == H2_START)))
 		return conn;
@@ -265,6 +294,16 @@ void tl_conn_end(struct tl_conn *conn)
 	tl_http1_eof(&conn->response);
 	end_requests(conn, TL_WHY_NOTHING);
 	free_conn(corr, conn);
+}
+
+void tl_conn_shut(struct tl_conn *conn)
+{
+	if (conn->role != TL_ROLE_SERVER || conn->tunnel)
+		return;
+	tl_http1_eof(&conn->response);
+	end_requests(conn, TL_WHY_NOTHING);
+	tl_conn_drop_message(conn);
+	conn->tunnel = true;
 }
 
 void tl_conn_free_all(struct tl_corr *corr)

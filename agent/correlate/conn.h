@@ -29,6 +29,10 @@ void tl_conn_desync(struct tl_conn *conn, enum tl_why why);
  * connection. */
 void tl_conn_end(struct tl_conn *conn);
 
+/* This end sends no more: a server's open requests end, as tl_conn_end, and what still comes in is
+ * the rest of a body. A client may still get its answer. */
+void tl_conn_shut(struct tl_conn *conn);
+
 void tl_conn_free_all(struct tl_corr *corr);
 
 #endif

@@ -374,6 +374,17 @@ static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
 	return true;
 }
 
+/* Bytes moved that nobody saw (io_uring, a call whose event was refused): what follows may be the
+ * middle of anything. */
+static void check_tiles(struct tl_conn *conn)
+{
+	tl_placing_call(&conn->placing, conn->corr->event);
+	if (!conn->corr->event->placed || !conn->placing.torn || conn->desync)
+		return;
+	tl_conn_desync(conn, TL_WHY_DESYNC);
+	conn->quiet = false;
+}
+
 /* A response keeps its writer only as long as every byte of it is that actor's. */
 static void check_writer(struct tl_conn *conn)
 {
@@ -418,24 +429,53 @@ static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 		corr->options.ignore(corr->options.arg, key.sock, key.ino);
 }
 
+/* The byte behind a single H tells HEAD from HTTP. Forgetting the H instead would let a later piece
+ * (the D of HEAD, in pieces) pass for the beginning of a request. */
+static void decide_role(struct tl_conn *conn, const char *data)
+{
+	const struct tl_ev_wire *event = conn->corr->event;
+	bool received = event->h.flags & TL_EVF_RECV;
+	char next = event->h.len ? data[0] : '\0';
+
+	if (received != (bool)(conn->address.h.flags & TL_EVF_RECV))
+		next = '\0';
+	if (next == 'E') {
+		conn->role = received ? TL_ROLE_SERVER : TL_ROLE_CLIENT;
+		conn->clean = true;
+		if (!conn->desync)
+			tl_http1_feed(&conn->request, "H", 1);
+	} else if (next == 'T') {
+		conn->role = received ? TL_ROLE_CLIENT : TL_ROLE_SERVER;
+		conn->desync = conn->quiet = true;
+	} else {
+		conn->tunnel = true;
+	}
+}
+
 void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 {
 	const struct tl_ev_wire *event = corr->event;
 	bool received = event->h.flags & TL_EVF_RECV;
-	bool of_request = (conn->role == TL_ROLE_SERVER) == received;
-	struct tl_http1 *parser = of_request ? &conn->request : &conn->response;
 	uint64_t seen = event->h.len < event->call_len ? event->h.len : event->call_len, at;
+	struct tl_http1 *parser;
+	bool of_request;
 
-	if (conn->tunnel)
+	if (conn->role == TL_ROLE_UNDECIDED && event->call_len && conn->first_ns)
+		decide_role(conn, data);
+	else if (conn->role == TL_ROLE_UNDECIDED)
+		conn->first_ns = event->h.time_ns; /* the H itself */
+	if (conn->tunnel || conn->role == TL_ROLE_UNDECIDED)
 		return;
 	if (event->call_len && conn->h2) {
 		tl_placing_call(&conn->placing, event);
 		tl_conn_h2_read(corr, conn, data, 0);
 		return;
 	}
+	of_request = (conn->role == TL_ROLE_SERVER) == received;
+	parser = of_request ? &conn->request : &conn->response;
 	if (event->call_len) {
 		touch(conn);
-		tl_placing_call(&conn->placing, event);
+		check_tiles(conn);
 		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
 			return;

@@ -155,7 +155,8 @@ struct tl_request {
 	struct tl_request *next_open, *prev_open; /* of the process */
 };
 
-enum tl_conn_role { TL_ROLE_UNKNOWN, TL_ROLE_SERVER, TL_ROLE_CLIENT };
+/* UNDECIDED: it was met at a single H, which HEAD and HTTP/1.1 both begin with. */
+enum tl_conn_role { TL_ROLE_UNKNOWN, TL_ROLE_UNDECIDED, TL_ROLE_SERVER, TL_ROLE_CLIENT };
 
 struct tl_conn {
 	struct tl_corr *corr;

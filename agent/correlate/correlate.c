@@ -134,12 +134,14 @@ static void advance(struct tl_corr *corr, uint64_t time_ns)
 	tl_actor_expire(corr);
 }
 
-static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event)
+static void on_socket_end(struct tl_corr *corr, const struct tl_ev_wire *event, bool over)
 {
 	struct tl_sock_key key = {event->sock, event->sock_ino};
 	struct tl_conn *conn = tl_conn_find(corr, &key);
 
-	if (conn)
+	if (conn && !over)
+		tl_conn_shut(conn);
+	else if (conn)
 		tl_conn_end(conn);
 }
 
@@ -166,6 +168,10 @@ static void on_bytes(struct tl_corr *corr, const struct tl_ev_wire *event, const
 	if (conn)
 		tl_conn_read(corr, conn, data);
 	tl_relay_touch(corr, tl_conn_find(corr, &key));
+	/* A request read from a connection that had been reset will have no answer, and its end is
+	 * told by nothing else. */
+	if (event->h.flags & TL_EVF_SHUT)
+		on_socket_end(corr, event, true);
 }
 
 void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const char *data)
@@ -175,7 +181,7 @@ void tl_corr_wire(struct tl_corr *corr, const struct tl_ev_wire *event, const ch
 	advance(corr, event->h.time_ns);
 	corr->event = event;
 	if (event->h.type == TL_EV_SOCK)
-		on_socket_end(corr, event);
+		on_socket_end(corr, event, !(event->h.flags & TL_EVF_SHUT));
 	else
 		on_bytes(corr, event, data);
 	corr->event = NULL;

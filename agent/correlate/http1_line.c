@@ -145,6 +145,10 @@ void tl_http1_header_line(struct tl_http1 *parser, struct tl_span line)
 	/* A folded line changes the value of the header before it. */
 	if (line.data[0] == ' ' || line.data[0] == '\t')
 		parser->faulty = true;
+	/* A line without a name, or with a bare CR, ends the header for some servers (CPython's)
+	 * and not for others: whose id is behind it? */
+	if (!parser->response && (!is_token(name) || memchr(line.data, '\r', line.len)))
+		parser->faulty = true;
 	if (!colon)
 		return;
 	length = tl_span_ieq(trim(name), "content-length");

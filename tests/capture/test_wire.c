@@ -49,7 +49,7 @@ static int dial(uint64_t port)
 
 struct wire {
 	char in[4096], out[4096];
-	size_t n_in, n_out, reads, eofs, ends;
+	size_t n_in, n_out, reads, eofs, shuts, ends;
 	uint16_t local_port;
 };
 
@@ -61,7 +61,8 @@ static void collect_wire(uint32_t tgid, struct wire *w)
 
 		if (e->h.tgid != tgid || (e->h.type != TL_EV_WIRE && e->h.type != TL_EV_SOCK))
 			continue;
-		w->ends += e->h.type == TL_EV_SOCK;
+		w->shuts += e->h.type == TL_EV_SOCK && (e->h.flags & TL_EVF_SHUT);
+		w->ends += e->h.type == TL_EV_SOCK && !(e->h.flags & TL_EVF_SHUT);
 		w->eofs += (e->h.flags & TL_EVF_EOF) != 0;
 		if (e->h.type == TL_EV_SOCK)
 			continue;
@@ -118,6 +119,7 @@ static void an_http_exchange_is_seen_on_the_wire(void **state)
 		assert_memory_equal(wire.out, answer, wire.n_out);
 		assert_int_equal(wire.eofs, 1);
 		assert_int_equal(wire.ends, 1);
+		assert_int_equal(wire.shuts, 1);
 		assert_int_equal(wire.local_port, port);
 		writer_done(&w);
 		harness_forget_events(&h);

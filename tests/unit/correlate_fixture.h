@@ -195,13 +195,25 @@ static inline void answer(struct bed *bed, unsigned conn, const struct who *who)
 	put(bed, conn, who, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 }
 
-static inline void closed(struct bed *bed, unsigned conn)
+static inline void socket_event(struct bed *bed, unsigned conn, uint8_t flags)
 {
 	struct who nobody = {.tgid = 0};
 	struct tl_ev_wire event = {
 		.h = head_of(bed, &nobody, TL_EV_SOCK), .sock = 0x1000 + conn, .sock_ino = conn};
 
+	event.h.flags = flags;
 	tl_corr_wire(bed->corr, &event, NULL);
+}
+
+static inline void closed(struct bed *bed, unsigned conn)
+{
+	socket_event(bed, conn, 0);
+}
+
+/* This end sends no more. */
+static inline void shut(struct bed *bed, unsigned conn)
+{
+	socket_event(bed, conn, TL_EVF_SHUT);
 }
 
 static inline void proc_event(struct bed *bed, uint32_t what, uint32_t tgid, uint32_t parent,
