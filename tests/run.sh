@@ -57,7 +57,7 @@ suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 suite_pipeline() {
 	local t
 	for t in ${PIPELINE:-embedded loss broker_down restart whole levels runtimes chain protocols bad_input privileges metrics direct \
-		otlp otlp_kafka timescale s3 elastic web}; do
+		otlp otlp_kafka timescale s3 elastic dashboards web}; do
 		run "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
 }
