@@ -2,32 +2,43 @@
 # Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
 # $O/test-logs; a failed one's end is shown.
 # usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture correlate kernel pipeline pipeline_all; default all but pipeline_all
-# environment: O (build folder, default build)
+# environment: O (build folder, default build), JOBS (pipeline tests at once, default 2)
 set -u
 cd "$(dirname "$0")/.."
 O=${O:-$PWD/build}
 export O
 logs=$O/test-logs
 mkdir -p "$logs"
-passed=0 failed=0 skipped=0
+results=$logs/results
+: > "$results"
+jobs=${JOBS:-2}
 
 # run NAME COMMAND...: exit status 77 means skipped; the last line of the output says why.
 run() {
-	local name=$1 log="$logs/${1//\//-}.log" start=$EPOCHREALTIME status took
+	local name=$1 log="$logs/${1//\//-}.log" start=$EPOCHREALTIME status took text
 	shift
 	"$@" > "$log" 2>&1 < /dev/null
 	status=$?
 	took=$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $start }")
 	case $status in
-	0) passed=$((passed + 1)); printf 'ok       %6ss  %s  %s\n' "$took" "$name" "$(grep -h '^RESULT' "$log" | tail -1)" ;;
-	77) skipped=$((skipped + 1)); printf 'skipped  %6ss  %s: %s\n' "$took" "$name" "$(tail -1 "$log")" ;;
+	0) text=$(printf 'ok       %6ss  %s  %s' "$took" "$name" "$(grep -h '^RESULT' "$log" | tail -1)") ;;
+	77) text=$(printf 'skipped  %6ss  %s: %s' "$took" "$name" "$(tail -1 "$log")") ;;
 	*)
-		failed=$((failed + 1))
-		printf 'FAILED   %6ss  %s (status %s, %s)\n' "$took" "$name" "$status" "$log"
-		tail -40 "$log" | sed 's/^/    | /'
+		text=$(printf 'FAILED   %6ss  %s (status %s, %s)\n' "$took" "$name" "$status" "$log"
+			tail -40 "$log" | sed 's/^/    | /')
 		;;
 	esac
+	printf '%s\n' "$text"
+	printf '%s\n' "${text%% *}" >> "$results"
 }
+
+# The same beside others, $JOBS at once: for tests that mostly wait for servers. `wait` waits for all.
+run_beside() {
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+	run "$@" &
+}
+
+count() { grep -c "^$1" "$results" || true; }
 
 suite_check() { run check tests/check.sh; }
 
@@ -58,8 +69,9 @@ suite_pipeline() {
 	local t
 	for t in ${PIPELINE:-embedded loss broker_down restart whole levels runtimes chain protocols bad_input privileges metrics direct \
 		otlp otlp_kafka timescale s3 elastic dashboards web}; do
-		run "pipeline/$t" timeout 600 "tests/integration/$t.sh"
+		run_beside "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
+	wait
 }
 
 suite_pipeline_all() {
@@ -74,5 +86,5 @@ for suite in $suites; do
 	echo "== $suite"
 	"suite_$suite"
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+echo "$(count ok) passed, $(count FAILED) failed, $(count skipped) skipped"
+[ "$(count FAILED)" = 0 ]
