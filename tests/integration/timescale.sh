@@ -4,7 +4,7 @@
 # frozen in between: afterwards rows, roll-ups and records are the truth, nothing lost, nothing twice. Then what goes wrong is told
 # with what to do, rows that the database refuses are dead letters, of two writers one gives up, a full disk is waited for, old rows go.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-4}
+kills=${KILLS:-6}
 lines=${LINES:-$((kills < 50 ? 20000 : 1000000))}
 check=$root/tests/integration/check_timescale.py
 
@@ -62,15 +62,22 @@ sink() {
 		--timeout 2s --batch 2000 --logs --kafka session.timeout.ms=6000 "$@"
 }
 
-# kill_again KIND: starts the sink and kills it after a random time, KILLS times.
+# kill_again KIND: starts the sink and kills it after a random time, KILLS times; of three kills one may come while it starts, the
+# others only come once it writes.
 kill_again() {
-	local kind=$1 pid i command
+	local kind=$1 pid i command before tries
 	trap 'kill -KILL "$pid" 2>/dev/null; exit 1' TERM
 	mapfile -t command < <(sink "$kind")
 	for ((i = 0; i < kills; i++)); do
+		before=$(grep -c ': writing' "$work/$kind.log" 2> /dev/null || true)
 		"${command[@]}" >> "$work/$kind.log" 2>&1 < /dev/null &
 		pid=$!
-		sleep "$((RANDOM % 10 / 7)).$((RANDOM % 10))$((RANDOM % 10))" &
+		for ((tries = i % 3 ? 100 : 0; tries > 0; tries--)); do
+			[ "$(grep -c ': writing' "$work/$kind.log")" = "${before:-0}" ] || break
+			sleep 0.1 &
+			wait $!
+		done
+		sleep "0.$((RANDOM % 10))$((RANDOM % 10))" &
 		wait $! # a trap runs at once
 		kill -KILL "$pid" 2> /dev/null || { echo "the sink ended by itself" > "$work/$kind.bad"; return 1; }
 		wait "$pid" 2> /dev/null || true

@@ -17,12 +17,6 @@ static void put32(struct tl_buf *out, uint32_t value)
 	tl_buf_add(out, &value, sizeof(value));
 }
 
-static void put64(struct tl_buf *out, uint64_t value)
-{
-	value = htobe64(value);
-	tl_buf_add(out, &value, sizeof(value));
-}
-
 void tl_copy_row(struct tl_buf *out, int16_t n)
 {
 	put16(out, (uint16_t)n);
@@ -45,10 +39,20 @@ void tl_copy_i32(struct tl_buf *out, int32_t value)
 	put32(out, (uint32_t)value);
 }
 
+/* Length and value in one piece: most fields are such. */
+static void put_field64(struct tl_buf *out, uint64_t value)
+{
+	struct {
+		uint32_t len;
+		uint64_t value;
+	} __attribute__((packed)) field = {htobe32(sizeof(value)), htobe64(value)};
+
+	tl_buf_add(out, &field, sizeof(field));
+}
+
 void tl_copy_i64(struct tl_buf *out, int64_t value)
 {
-	put32(out, sizeof(value));
-	put64(out, (uint64_t)value);
+	put_field64(out, (uint64_t)value);
 }
 
 void tl_copy_f64(struct tl_buf *out, double value)
@@ -56,8 +60,7 @@ void tl_copy_f64(struct tl_buf *out, double value)
 	uint64_t bits;
 
 	memcpy(&bits, &value, sizeof(bits));
-	put32(out, sizeof(bits));
-	put64(out, bits);
+	put_field64(out, bits);
 }
 
 void tl_copy_bytes(struct tl_buf *out, struct tl_span value)
@@ -140,7 +143,7 @@ void tl_copy_i64_array(struct tl_buf *out, const uint64_t *values, size_t n)
 	put32(out, (uint32_t)n);
 	put32(out, 1); /* the first index */
 	for (size_t i = 0; i < n; i++)
-		tl_copy_i64(out, (int64_t)values[i]);
+		put_field64(out, values[i]);
 }
 
 bool tl_copy_read(struct tl_span rows, size_t *at, size_t n, uint64_t *ret_value)
