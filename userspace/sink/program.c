@@ -20,7 +20,7 @@
 
 #define ROWS_MAX 64
 #define SINKS_MAX 16
-#define COLLECT_BYTES (8u << 20)
+#define COLLECT_BYTES (24u << 20)
 #define COLLECT_BATCH 4000 /* takes copies anyway: more at once is only memory */
 #define FIELD(member) offsetof(struct tl_sink_common, member)
 
