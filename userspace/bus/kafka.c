@@ -320,19 +320,24 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 		{"group.id", b->options.group},
 		{"auto.offset.reset", b->options.accept_gap ? "earliest" : "error"},
 		{NULL, NULL}};
-	char prefetch[24] = "65536";
+	char prefetch[24] = "65536", piece[24] = "1048576";
 	const struct tl_kafka_property defaults[] = {
 		{"partition.assignment.strategy", "cooperative-sticky"},
 		{"session.timeout.ms", "30000"},
 		{"queued.max.messages.kbytes", prefetch},
+		{"fetch.message.max.bytes", piece},
 		{"fetch.wait.max.ms", "100"},
 		{"fetch.error.backoff.ms", "50"},
 		{NULL, NULL}};
 	rd_kafka_conf_t *conf;
 	int r;
 
-	if (b->options.memory_bytes)
+	/* A full queue costs a second (librdkafka before 2.2 looks again after so long), and an
+	 * answer of the broker is much larger unpacked: small answers overshoot less. */
+	if (b->options.memory_bytes) {
 		snprintf(prefetch, sizeof(prefetch), "%" PRIu64, b->options.memory_bytes / 1024);
+		snprintf(piece, sizeof(piece), "%" PRIu64, b->options.memory_bytes / 192);
+	}
 	r = tl_kafka_conf_new(b->options.kafka, defaults, fixed, &b->watch, &conf, error);
 	if (r < 0)
 		return r;

@@ -20,7 +20,8 @@
 
 #define ROWS_MAX 64
 #define SINKS_MAX 16
-#define COLLECT_BYTES (16u << 20)
+#define COLLECT_BYTES (24u << 20)
+#define COLLECT_BATCH 4000 /* takes copies anyway: more at once is only memory */
 #define FIELD(member) offsetof(struct tl_sink_common, member)
 
 struct tl_sink_common {
@@ -219,6 +220,13 @@ static int cluster_id(const struct tl_kafka_settings *settings, char *out, size_
 	return 0;
 }
 
+static size_t batch_of(const struct tl_sink_common *s, const struct tl_sink *sink)
+{
+	size_t most = sink->ops->advance ? COLLECT_BATCH : (size_t)s->batch;
+
+	return (size_t)s->batch < most ? (size_t)s->batch : most;
+}
+
 static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct tl_sink *sink,
 		    struct tl_error *error)
 {
@@ -227,7 +235,7 @@ static int run_loop(const struct tl_sink_common *s, struct tl_bus *bus, struct t
 		.bus = bus,
 		.sink = sink,
 		.source = source,
-		.batch_messages = (size_t)s->batch,
+		.batch_messages = batch_of(s, sink),
 		.batch_bytes = s->batch_bytes,
 		.linger_ms = (unsigned)(s->linger_ns / TL_MS),
 		.stop = &stop,
@@ -273,7 +281,7 @@ static int run_direct(const struct tl_sink_ops *ops, const struct tl_sink_common
 {
 	struct tl_sink_runner_options options = {
 		.sink = sink,
-		.batch_messages = (size_t)s->batch,
+		.batch_messages = batch_of(s, sink),
 		.batch_bytes = s->batch_bytes,
 		.linger_ms = (unsigned)(s->linger_ns / TL_MS),
 		.stop = &stop,

@@ -4,7 +4,7 @@
 #include "userspace/sink/parquet_record.h"
 #include "userspace/sink/s3_spool.h"
 
-#define ROW_GROUP_BYTES (12u << 20)
+#define ROW_GROUP_BYTES (8u << 20)
 #define LINE_MAX_BYTES (64u << 20)
 
 struct conversion {

@@ -23,6 +23,7 @@ struct tl_s3_uploader {
 	const struct tl_s3_sources *sources;
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
+	pthread_mutex_t converting; /* one Parquet file at a time, for its memory */
 	struct tl_s3_generation *queue;
 	struct tl_s3_generation *busy[THREADS_MAX];
 	uint64_t n_done, n_seen; /* generations finished so far; when the last wait returned */
@@ -63,9 +64,12 @@ static int upload_parquet(struct worker *w, const struct tl_s3_generation *g,
 {
 	_cleanup_(closep) int fd = tl_s3_spool_file(w->uploader->spool);
 	off_t size;
-	int r = fd < 0 ? fd
-		       : tl_s3_convert(file->fd, fd, (int)w->uploader->settings->level, &g->cancel);
+	int r;
 
+	pthread_mutex_lock(&w->uploader->converting);
+	r = fd < 0 ? fd
+		   : tl_s3_convert(file->fd, fd, (int)w->uploader->settings->level, &g->cancel);
+	pthread_mutex_unlock(&w->uploader->converting);
 	if (r == -ECANCELED)
 		return r;
 	if (r < 0)
@@ -166,6 +170,7 @@ int tl_s3_uploader_new(const struct tl_s3_settings *settings, const struct tl_s3
 	u->spool = spool;
 	u->sources = sources;
 	pthread_mutex_init(&u->lock, NULL);
+	pthread_mutex_init(&u->converting, NULL);
 	pthread_cond_init(&u->work, NULL);
 	pthread_cond_init(&u->done, NULL);
 	r = start(u, error);
@@ -193,6 +198,7 @@ void tl_s3_uploader_free(struct tl_s3_uploader *u)
 	pthread_cond_destroy(&u->work);
 	pthread_cond_destroy(&u->done);
 	pthread_mutex_destroy(&u->lock);
+	pthread_mutex_destroy(&u->converting);
 	free(u);
 }
 
