@@ -77,7 +77,7 @@ http {
 	server { listen 127.0.0.1:$((port + 5)); location / { proxy_pass http://127.0.0.1:$((port + 6)); } }
 }
 END
-	tap nginx $((port + 5)) 70 /usr/sbin/nginx -c "$work/nginx/nginx.conf" -p "$work/nginx"
+	tap nginx $((port + 5)) 40 /usr/sbin/nginx -c "$work/nginx/nginx.conf" -p "$work/nginx"
 	stop_pid "$last"
 }
 
