@@ -16,7 +16,7 @@ let page;
 async function open(url, options = {}) {
 	const context = await browser.newContext({viewport: {width: 1360, height: 850}, colorScheme: 'light', ...options});
 	const p = await context.newPage();
-	p.setDefaultTimeout(8000);
+	p.setDefaultTimeout(30000);
 	p.on('pageerror', error => problems.push(`script error: ${error.stack}`));
 	p.on('console', message => { if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) problems.push(`console: ${message.text()}`); });
 	await p.goto(url);
@@ -40,7 +40,7 @@ async function step(name, act) {
 }
 
 async function until(what, check) {
-	const deadline = Date.now() + 12000;
+	const deadline = Date.now() + 30000;
 	let last;
 	while (Date.now() < deadline) {
 		last = await check();
