@@ -6,6 +6,7 @@
  * drains and ends; we serve it until then. */
 #include "agent/agent.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ struct agent {
 	size_t n_denied;
 	struct tl_capture *capture;
 	bool reused;
-	int pins_fd; /* locked folder of the pins, or -1; the worker holds it too */
+	int pins_fd; /* locked folder of the pins until the worker has it, or -1 */
 };
 
 static volatile sig_atomic_t stopping;
@@ -178,10 +179,37 @@ static const char *backend_name(enum tl_backend backend)
 	return backend == TL_BACKEND_MULTI ? "kretprobe.multi" : "sys_exit";
 }
 
-/* Forks the worker. In the child it does not return. */
-static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *error)
+/* A worker that comes after another one inherits the uprobes that are still being taken out, and
+ * would keep them in. */
+static void close_probes(const struct tl_capture_fds *fds)
 {
-	int pair[2];
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	char target[64];
+
+	while (dir && (entry = readdir(dir))) {
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		int fd = atoi(entry->d_name);
+		bool ours = false;
+
+		target[n < 0 ? 0 : n] = '\0';
+		for (unsigned i = 0; i < fds->n_perf; i++)
+			ours |= fds->perf[i] == fd;
+		if (!ours && (strcmp(target, "anon_inode:[perf_event]") == 0 ||
+			      strcmp(target, "anon_inode:bpf_link") == 0 ||
+			      strcmp(target, "anon_inode:bpf-link") == 0))
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Forks the worker. In the child it does not return. The lock of the pins is the worker's alone
+ * from then on, who reads the ring: an inspector that is killed may take seconds to go, uprobe by
+ * uprobe. */
+static pid_t start_worker(struct agent *agent, bool again, int *ret_fd, struct tl_error *error)
+{
+	int pair[2], r;
 	struct tl_worker_options options = {
 		.settings = &agent->settings,
 		.backend = backend_name(tl_capture_backend(agent->capture)),
@@ -190,6 +218,9 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 	};
 	pid_t pid;
 
+	r = lock_pins(agent, error);
+	if (r < 0)
+		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return tl_error_set(error, -errno, "cannot make the pair to the worker: %s",
 				    strerror(errno));
@@ -198,10 +229,17 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
+		if (again)
+			close_probes(&options.fds);
+		/* Told to stop before it could listen. */
+		if (stopping)
+			_exit(0);
 		options.inspector = pair[1];
 		_exit(tl_worker_main(&options));
 	}
 	close(pair[1]);
+	closep(&agent->pins_fd);
+	agent->pins_fd = -1;
 	if (pid < 0) {
 		close(pair[0]);
 		return tl_error_set(error, -errno, "cannot fork the worker: %s", strerror(errno));
@@ -212,7 +250,7 @@ static pid_t start_worker(struct agent *agent, int *ret_fd, struct tl_error *err
 
 /* One life of a worker. Returns its wait status, or a negative errno when it could not be started.
  */
-static int run_worker(struct agent *agent, int *ret_status, struct tl_error *error)
+static int run_worker(struct agent *agent, bool again, int *ret_status, struct tl_error *error)
 {
 	struct tl_inspector_options options = {
 		.capture = agent->capture,
@@ -221,7 +259,7 @@ static int run_worker(struct agent *agent, int *ret_status, struct tl_error *err
 		.scan_ms = (unsigned)(agent->settings.scan_ns / TL_MS),
 	};
 	_cleanup_(closep) int fd = -1;
-	pid_t pid = start_worker(agent, &fd, error);
+	pid_t pid = start_worker(agent, again, &fd, error);
 	int r;
 
 	if (pid < 0) {
@@ -251,11 +289,14 @@ static int run_worker(struct agent *agent, int *ret_status, struct tl_error *err
 static int supervise(struct agent *agent)
 {
 	unsigned delay_ms = 0;
+	bool again = false;
 
 	for (;;) {
 		struct tl_error error = {0};
 		uint64_t started = tl_mono_ns();
-		int status = 0, r = run_worker(agent, &status, &error);
+		int status = 0, r = run_worker(agent, again, &status, &error);
+
+		again = true;
 
 		if (r < 0)
 			return exit_status(r);

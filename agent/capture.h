@@ -121,6 +121,9 @@ void tl_uprobe_free(struct tl_uprobe *probe);
 /* Tells the programs that nothing is probed any more: for maps that were taken over. */
 void tl_capture_unprobed(struct tl_capture *capture);
 
+/* Forgets the SSL objects of a process that ended. */
+void tl_capture_forget_tls(struct tl_capture *capture, uint32_t tgid);
+
 /* Decides a file. Errors: -ENOENT it has aged out. */
 int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
 		      enum tl_verdict verdict);

@@ -155,6 +155,16 @@ static void forget_contexts(struct tl_capture *capture)
 			return;
 }
 
+static void forget_tls(struct tl_capture *capture)
+{
+	int fd = bpf_map__fd(capture->skel->maps.tl_tls_socks);
+	struct tl_tls_key key;
+
+	while (bpf_map_get_next_key(fd, NULL, &key) == 0)
+		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
+			return;
+}
+
 void tl_capture_unprobed(struct tl_capture *capture)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_procs);
@@ -169,4 +179,18 @@ void tl_capture_unprobed(struct tl_capture *capture)
 	}
 	/* Their ends went unseen. */
 	forget_contexts(capture);
+	forget_tls(capture);
+}
+
+void tl_capture_forget_tls(struct tl_capture *capture, uint32_t tgid)
+{
+	int fd = bpf_map__fd(capture->skel->maps.tl_tls_socks);
+	struct tl_tls_key key, next;
+
+	for (bool more = bpf_map_get_next_key(fd, NULL, &next) == 0; more;) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (key.tgid == tgid)
+			(void)bpf_map_delete_elem(fd, &key);
+	}
 }

@@ -42,6 +42,9 @@ static void inspector_freep(struct inspector **inspector)
 	if (!*inspector)
 		return;
 	tl_scan_freep(&(*inspector)->scan);
+	/* Told before the first of them is taken out: some alone would show a part. */
+	if ((*inspector)->probes)
+		tl_capture_unprobed((*inspector)->capture);
 	tl_probes_freep(&(*inspector)->probes);
 	closep(&(*inspector)->proc);
 	free((*inspector)->rows);

@@ -258,8 +258,11 @@ void tl_probes_sweep(struct tl_probes *probes)
 
 		/* Neighbours of one process are asked about once. */
 		if (i + 1 >= probes->n || probes->attached[i + 1].tgid != a->tgid ||
-		    probes->attached[i + 1].start_ns != a->start_ns)
+		    probes->attached[i + 1].start_ns != a->start_ns) {
 			alive = lives(probes, a->tgid, a->start_ns);
+			if (!alive)
+				tl_capture_forget_tls(probes->capture, a->tgid);
+		}
 		if (!alive)
 			remove_at(probes, i);
 	}

@@ -22,6 +22,13 @@ static enum tl_cause hole_cause(struct tl_worker *worker, const struct tl_stream
 	return TL_LOST_RING_FULL;
 }
 
+/* While no agent lived nobody saw what went through TLS libraries: what was seen before has lost its
+ * sequel. */
+static bool is_torn(const struct tl_worker *worker, const struct tl_event *event)
+{
+	return event->syscall_class == TL_CALL_TLS && event->time_ns < worker->started_ns;
+}
+
 /* While no agent lived nobody saw the ends of contexts: a number of that time may be of two. */
 static void distrust(const struct tl_worker *worker, struct tl_event *event)
 {
@@ -117,6 +124,8 @@ void tl_worker_event(struct tl_worker *worker, const struct tl_event *event)
 	case TL_EV_SOCK: {
 		struct tl_ev_wire wire = *(const struct tl_ev_wire *)event;
 
+		if (is_torn(worker, event))
+			break;
 		distrust(worker, &wire.h);
 		if (event->type == TL_EV_WIRE)
 			serves(worker, event);

@@ -254,6 +254,12 @@ struct tl_proc {
 #define TL_PROCF_TLS 2	     /* its TLS library is probed */
 #define TL_PROCF_TLS_TOLD 4  /* set by the kernel: TL_PROC_TLS was told */
 
+/* tl_tls_socks: hash, struct tl_tls_key -> the socket that an SSL object uses. */
+struct tl_tls_key {
+	__u64 ssl;
+	__u32 tgid, pad;
+};
+
 /* tl_contexts: hash, struct tl_context_key -> the context's number. Made at its birth, or when it
  * is seen first; removed at its end (uprobes). */
 struct tl_context_key {
@@ -337,6 +343,7 @@ TL_ASSERT_SIZE(struct tl_ev_wire, 128);
 TL_ASSERT_SIZE(struct tl_ev_proc, 72);
 TL_ASSERT_SIZE(struct tl_ev_unit, 56);
 TL_ASSERT_SIZE(struct tl_context_key, 16);
+TL_ASSERT_SIZE(struct tl_tls_key, 16);
 TL_ASSERT_SIZE(struct tl_stream, 56);
 TL_ASSERT_SIZE(struct tl_proc, 32);
 TL_ASSERT_SIZE(struct tl_sock, 16);

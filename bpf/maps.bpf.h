@@ -129,19 +129,15 @@ struct {
 	__type(value, struct tl_tls_call);
 } tl_tls_calls __weak SEC(".maps");
 
-/* Which socket an SSL object uses, as seen last; removed at its end. */
-struct tl_tls_key {
-	__u64 ssl;
-	__u32 tgid, pad;
-};
-
+/* Which socket an SSL object uses, as seen last; removed at its end, and with its process. Nothing
+ * makes room by itself: of an object that is not here nothing is shown, rather than a part. */
 struct tl_tls_sock {
 	__u64 sk, ino;
 	__u64 family;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct tl_tls_key);
 	__type(value, struct tl_tls_sock);

@@ -175,12 +175,15 @@ __noinline int tl_tls_note(__u64 sk, __u64 ino, __u32 family)
 		return 0;
 	if (call->sk == sk && call->ino == ino)
 		return 1;
+	key.ssl = call->ssl;
+	key.tgid = tgid;
+	if (bpf_map_update_elem(&tl_tls_socks, &key, &sock, BPF_ANY)) {
+		call->sk = 0;
+		return 0;
+	}
 	call->sk = sk;
 	call->ino = ino;
 	call->family = family;
-	key.ssl = call->ssl;
-	key.tgid = tgid;
-	bpf_map_update_elem(&tl_tls_socks, &key, &sock, BPF_ANY);
 	return 1;
 }
 
@@ -365,9 +368,15 @@ static __always_inline int tl_tls_return(struct pt_regs *ctx, __s64 n)
 	if (!p)
 		return 0;
 	tl_caller(p, h.id, &caller);
-	have = bpf_map_lookup_elem(&tl_tls_calls, &caller);
-	if (!have)
+	if (!(p->flags & TL_PROCF_TLS))
 		return 0;
+	have = bpf_map_lookup_elem(&tl_tls_calls, &caller);
+	if (!have) {
+		/* Begun before it was probed, or too many are under way: a part is missing. */
+		if (n > 0)
+			tl_wire_lose(&h, TL_LOST_MAP_FULL);
+		return 0;
+	}
 	if (have->nested) {
 		have->nested = 0;
 		return 0;

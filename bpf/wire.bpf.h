@@ -322,8 +322,10 @@ static __always_inline bool tl_wire_call(struct tl_hit *h, __u64 sk, __u16 famil
 	if (!s || s->state == TL_SOCK_IGNORED || (s->state == TL_SOCK_NEW && !m.len))
 		return false;
 	/* Its plaintext comes from the TLS library. */
-	if (s->state == TL_SOCK_TLS || s->state == TL_SOCK_TLS_HTTP)
+	if (s->state == TL_SOCK_TLS || s->state == TL_SOCK_TLS_HTTP) {
+		tl_tell_tls(h); /* an agent that came after it */
 		return s->state == TL_SOCK_TLS_HTTP;
+	}
 	if (m.len && !tl_segments(h, &seg)) {
 		tl_wire_lose(h, TL_LOST_FAULT);
 		return false;

@@ -126,6 +126,12 @@ void tl_capture_unprobed(struct tl_capture *capture)
 	(void)capture;
 }
 
+void tl_capture_forget_tls(struct tl_capture *capture, uint32_t tgid)
+{
+	(void)capture;
+	(void)tgid;
+}
+
 int tl_capture_decide(struct tl_capture *capture, const struct tl_file_id *file,
 		      enum tl_verdict verdict)
 {

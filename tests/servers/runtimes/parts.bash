@@ -93,3 +93,48 @@ part_nginx() {
 	say "nginx: $exchanges exchanges of $((requests + 50)) seen through TLS"
 	[ "$exchanges" -ge $((requests / 2)) ] || die "nginx: too few exchanges through TLS"
 }
+
+# restarted NAME PORT TLS COMMAND...: as tapped, but by an agent whose both processes are killed KILLS times under load, on pinned maps.
+restarted() {
+	local name=$1 port=$2 tls=$3 service agent loader i
+	shift 3
+	pins=/sys/fs/bpf/tapline-test-$$ # for the trap as well
+	"$@" > "$work/$name.out" 2> "$work/$name.err" < /dev/null &
+	service=$!
+	pids+=("$service")
+	local agent_args=(agent --state "$work/$name.state" --pin "$pins" --pid "$service" --path "$work/$name.out" "${flags[@]}")
+	test_cleanup() { "$tapline" unload --pin "$pins" || true; }
+	wait_until 20 "$name does not listen" listens "$port"
+	background agent "$tapline" "${agent_args[@]}"
+	agent=$last
+	wait_until 20 "the agent does not start" grep -q 'capturing with' "$work/agent.log"
+	/usr/bin/python3 "$load" load "$port" 100 4 "$work/$name.ids" $tls || die "$name: the load failed"
+	/usr/bin/python3 "$load" load "$port" "$requests" "$concurrency" "$work/$name.ids" $tls &
+	loader=$!
+	for i in $(seq "${KILLS:-3}"); do
+		sleep 1
+		# shellcheck disable=SC2046
+		kill -KILL $agent $(pgrep -P $agent || true)
+		background agent "$tapline" "${agent_args[@]}"
+		agent=$last
+		wait_until 20 "the agent does not start again" \
+			sh -c "[ \$(grep -c 'capturing with' '$work/agent.log') -gt $i ]"
+	done
+	wait $loader || die "$name: the load failed"
+	kill -TERM "$service"
+	stop_pid $agent
+	"$tapline" sink file --log-dir "$work/$name.state/log" --path "$work/$name.files" --topics logs > "$work/$name.sink.log" 2>&1 &
+	pids+=($!)
+	wait_until 20 "no file" sh -c "ls '$work/$name.files'/*/* '$work/$name.files'/* 2> /dev/null | grep -q json"
+	wait_until 30 "not all lines in the files" \
+		sh -c "[ \$(cat \$(find '$work/$name.files' -name '*json*' -type f) | grep -c class=direct) -ge \$(grep -c class=direct '$work/$name.out') ]"
+	cat $(find "$work/$name.files" -name '*json*' -type f) | grep '^{"uid"' > "$work/$name.json"
+}
+
+# Recall is not the point: what was under way at a kill has no id. That none is wrong is.
+part_restart() {
+	certificate
+	build_go "$apps/children/main.go" "$work/children"
+	requests=$((requests * 5)) restarted restart 21707 tls "$work/children" -listen 127.0.0.1:21707 -cert "$work/tls.crt" -key "$work/tls.key"
+	/usr/bin/python3 "$load" check "$work/restart.json" "$work/restart.ids" direct=0.05 child=0.05 background=none pool=none
+}
