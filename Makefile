@@ -149,7 +149,7 @@ test: test-deps ## Every everyday test: units, capture, guest kernels, real Kafk
 .PHONY: soak
 soak: test-deps ## The long runs: every pipeline test, with more kills
 	$(Q)$(MAKE) --no-print-directory all tool-bins
-	$(Q)O=$(abspath $(O)) KILLS=200 FOR_SECONDS=200 DOWN=120 tests/run.sh pipeline_all
+	$(Q)O=$(abspath $(O)) KILLS=200 DOWN=120 tests/run.sh pipeline_all
 
 .PHONY: unit unit-bins capture-bins tool-bins check
 tool-bins: $(TOOL_BINS)

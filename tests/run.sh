@@ -67,8 +67,8 @@ suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
 # Everyday ones; the rest, and more kills, are in `make soak`.
 suite_pipeline() {
 	local t
-	for t in ${PIPELINE:-embedded loss broker_down restart whole levels runtimes chain protocols bad_input privileges metrics direct \
-		otlp otlp_kafka timescale s3 elastic dashboards web}; do
+	for t in ${PIPELINE:-embedded loss broker_down restart whole levels runtimes chain hops protocols bad_input privileges metrics \
+		direct otlp otlp_kafka timescale s3 elastic dashboards web}; do
 		run_beside "pipeline/$t" timeout 600 "tests/integration/$t.sh"
 	done
 	wait

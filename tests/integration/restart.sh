@@ -2,8 +2,8 @@
 # The agent (both processes) SIGKILLed KILLS times at random under RATE lines/s and started again on its pinned maps: every line is in
 # OpenSearch exactly once, no uid twice, no gap.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-20} rate=${RATE:-20000} seconds=${FOR_SECONDS:-20}
-count=$((rate * seconds))
+kills=${KILLS:-20} rate=${RATE:-20000}
+count=$((rate * (kills + 10))) # the writer is told to end after the last kill
 pins=/sys/fs/bpf/tapline-test-$$
 
 start_kafka
@@ -22,7 +22,7 @@ wait_until 30 "the agent does not capture" test -s "$work/agent/status.json"
 echo > "$work/go"
 killed=0
 while [ $killed -lt "$kills" ] && kill -0 "$writer" 2>/dev/null; do
-	sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
 	pkill -KILL -P "$agent" 2>/dev/null || true
 	kill -KILL "$agent" 2>/dev/null || true
 	wait "$agent" 2>/dev/null || true
@@ -30,10 +30,12 @@ while [ $killed -lt "$kills" ] && kill -0 "$writer" 2>/dev/null; do
 	background agent "$tapline" "${agent_args[@]}"
 	agent=$last
 done
+[ $killed = "$kills" ] || die "the writer ended after $killed of $kills kills"
+kill -TERM "$writer"
 wait "$writer" || true
 . "$work/truth"
 say "killed $killed times while $lines lines were written"
 sleep 1
 stop_pid "$agent"
-wait_until 500 "OpenSearch has $(documents 'tapline-logs-*') of $lines" has_documents 'tapline-logs-*' "$lines"
+wait_until $((120 + lines / 2000)) "OpenSearch has $(documents 'tapline-logs-*') of $lines" has_documents 'tapline-logs-*' "$lines"
 python3 "$root/tests/integration/check_lines.py" --search "$search" --tag restart --lines "$lines" --bytes "$bytes"

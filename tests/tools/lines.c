@@ -4,6 +4,7 @@
  * RATE SIZE TRUTH [TAG]     TRUTH may be -, for none; RATE in lines/s, 0 as fast as it goes; SIZE
  * bytes a line with its newline */
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,14 @@
 #include <unistd.h>
 
 #define SIZE_MAX_LINE 65536
+
+static volatile sig_atomic_t stop; /* SIGTERM: the line being written is the last one */
+
+static void on_term(int signal_number)
+{
+	(void)signal_number;
+	stop = 1;
+}
 
 static uint64_t now_ns(void)
 {
@@ -63,7 +72,8 @@ int main(int argc, char **argv)
 	if (size < 64 || size > sizeof(line))
 		size = 64;
 	memset(line, 'x', sizeof(line));
-	for (n = 0; n < count; n++) {
+	signal(SIGTERM, on_term);
+	for (n = 0; n < count && !stop; n++) {
 		int len = snprintf(line, 64, "tag=%s n=%llu ", tag, (unsigned long long)n + 1);
 		size_t off = 0;
 
