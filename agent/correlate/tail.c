@@ -32,7 +32,10 @@ static bool is_dedicated(const struct tl_request *request)
 
 static bool is_strict(const struct tl_request *request, const struct tl_line *line)
 {
-	return line->writer.unit_kind == TL_UNIT_THREAD && line->wait_ns <= request->end_ns;
+	/* A pool's worker that finds its next job without waiting looks the same, each time: what it
+	 * turns to is only seen where it reads its requests itself. */
+	return line->writer.unit_kind == TL_UNIT_THREAD && request->proved &&
+	       line->wait_ns <= request->end_ns;
 }
 
 static bool is_finished(const struct tl_request *request)
