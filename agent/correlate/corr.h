@@ -36,6 +36,8 @@ struct tl_gate {
 	uint64_t direct_answers; /* requests that the thread which read them answered */
 	bool direct;	       /* a thread has answered what it had read itself: there is more than
 				  a hand-off, so thread-bracket is never believed */
+	bool handed_over;      /* a thread has answered what another had read: what it turns to next
+				  is not seen, so a tail without more proof is never believed */
 	struct tl_form *forms; /* owned: hash table of TL_FORM_SLOTS, NULL before the first */
 	bool forms_full;
 	uint32_t n_forms, trusted;		    /* trusted: forms that prove `tail` */

@@ -59,6 +59,7 @@ static void pool(struct tl_gate *to, const struct tl_gate *from)
 	if (from->unit_kind != TL_UNIT_THREAD)
 		to->unit_kind = from->unit_kind;
 	to->direct |= from->direct;
+	to->handed_over |= from->handed_over;
 	to->direct_answers += from->direct_answers;
 	to->relay_confirms += from->relay_confirms;
 	to->relay_contradicts += from->relay_contradicts;

@@ -30,12 +30,14 @@ static bool is_dedicated(const struct tl_request *request)
 	return request->proved && !gate->rules[tl_rule_of(kind)].contradicts;
 }
 
+/* A pool's worker that finds its next job without waiting looks the same, each time: a thread's
+ * turn to other work is only seen where threads read their requests themselves. */
 static bool is_strict(const struct tl_request *request, const struct tl_line *line)
 {
-	/* A pool's worker that finds its next job without waiting looks the same, each time: what it
-	 * turns to is only seen where it reads its requests itself. */
-	return line->writer.unit_kind == TL_UNIT_THREAD && request->proved &&
-	       line->wait_ns <= request->end_ns;
+	const struct tl_gate *gate = request->proc->gate;
+
+	return line->writer.unit_kind == TL_UNIT_THREAD && request->proved && gate &&
+	       !gate->handed_over && line->wait_ns <= request->end_ns;
 }
 
 static bool is_finished(const struct tl_request *request)

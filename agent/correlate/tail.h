@@ -4,8 +4,9 @@
  *
  * A tail begins when a response is complete and all of it was written by one actor; it ends when
  * that actor moves bytes of another server connection or of the next request, or a second later. A
- * line there is *strict* when the thread read the request too and has not waited since; else, and for units, it counts only
- * where the actor is dedicated: it reads and answers its requests itself, one at a time.
+ * line there is *strict* when the thread read the request too, as all of its service do, and has
+ * not waited since; else, and for units, it counts only where the actor is dedicated: it reads and
+ * answers its requests itself, one at a time.
  *
  * Position alone proves nothing: an event loop may answer two requests and then log both, a pool
  * may run a job next. What is believed is the form of a line (form.h) that has stood exactly once

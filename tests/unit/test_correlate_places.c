@@ -561,6 +561,7 @@ static void the_next_jobs_first_line_is_no_tail_of_the_last_response(void **stat
 
 	(void)state;
 	bed_init(&bed, few);
+	request(&bed, 3, &reactor, "open");
 	for (unsigned i = 0; i < 3 * CONFIRMS; i++) {
 		request(&bed, 1, &reactor, "a");
 		request(&bed, 2, &reactor, "b");
