@@ -161,7 +161,7 @@ SERVER = {
     "go119": Server(go(GO_OLD), ALL, 2.6, floor=0.999, rate=8000),
     "go-cgo": Server(go(GO_NEW, "1"), ALL, 2.6, floor=0.999, rate=8000),
     "go-pie": Server(go(GO_NEW, "0", ("-buildmode=pie", "-ldflags=-s -w")), ALL, 2.6, floor=0.999, rate=8000),
-    "python": Server(python("threads.py"), ALL, 2.1, floor=0.5, rate=2000),
+    "python": Server(python("threads.py"), ALL, 2.1, floor=0.4, rate=2000),
     "gunicorn-sync": Server(gunicorn("-w", "4"), PLAIN + ",/pool,/empty", 2, rate=1200, full=False),
     "gunicorn-gthread": Server(gunicorn("-w", "2", "-k", "gthread", "--threads", "8"), PLAIN + ",/pool,/empty", 2,
                                rate=900, full=False),
