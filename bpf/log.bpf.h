@@ -242,20 +242,19 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 	tl_log_lose(h, s, (h->drop - 1) & 15, take);
 }
 
-/* Bytes that a call moves into a log without showing them: counted, not seen. An undecided file may
- * turn out to be no log: the total waits for the agent's word. */
+/* Bytes that a call moves into a log without showing them: counted, not seen. One that nobody has
+ * written to yet has no entry, and is not announced here: 5.10's verifier has no room for that. */
 static __always_inline void tl_log_blind(struct tl_hit *h)
 {
-	struct tl_stream *s = tl_find_stream(h);
+	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
 
-	if (!s || s->verdict == TL_VERDICT_IGNORE)
+	if (!s ? !h->found.std : s->verdict == TL_VERDICT_IGNORE)
+		return;
+	h->stats->blind_bytes += h->ret;
+	if (!s)
 		return;
 	s->last_ns = h->now;
-	if (!s->announced && !h->drop && !tl_announce(h, s) && s->verdict == TL_VERDICT_IGNORE)
-		return;
 	__sync_fetch_and_add(&s->blind_bytes, h->ret);
-	if (h->found.std || s->verdict == TL_VERDICT_LOG)
-		h->stats->blind_bytes += h->ret;
 }
 
 #endif

@@ -62,7 +62,8 @@ suite_fuzz() { run fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-3}" timeout 600 tests/
 
 suite_correlate() { run correlate timeout 180 tests/correlate/quick.sh; }
 
-suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh; }
+# Not 5.10 for now: its verifier finds the program too large (docs/operating.md).
+suite_kernel() { run kernel timeout 900 tests/kernel/capture.sh 6.1 6.12 7.x; }
 
 # Everyday ones; the rest, and more kills, are in `make soak`.
 suite_pipeline() {

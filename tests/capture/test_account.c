@@ -134,8 +134,9 @@ static void bytes_moved_unseen_are_counted_blind(void **state)
 	writer_finish(&h, &w, true);
 	assert_int_equal(w.status, 0);
 	assert_int_equal(tl_capture_stats(h.capture, &after), 0);
-	assert_int_equal(after.blind_bytes - before.blind_bytes, 1234);
-	assert_int_equal(blind_of_streams(), 1234);
+	assert_int_equal(after.blind_bytes - before.blind_bytes, 1234 + 1000);
+	/* The second call found the entry that a write between them made. */
+	assert_int_equal(blind_of_streams(), 1000);
 	writer_done(&w);
 	unlink(path);
 }

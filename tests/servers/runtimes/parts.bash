@@ -6,7 +6,7 @@ build_go() {
 part_go() {
 	build_go "$apps/children/main.go" "$work/children" -ldflags='-s -w'
 	tapped go 21700 "" "$work/children" -listen 127.0.0.1:21700
-	/usr/bin/python3 "$load" check "$work/go.json" "$work/go.ids" direct=0.99 child=0.99 grandchild=0.99 late=0.95 background=none pool=none
+	/usr/bin/python3 "$load" check "$work/go.json" "$work/go.ids" direct=0.99 child=0.99 grandchild=0.99 late=0.7 background=none pool=none
 }
 
 part_aiohttp() {
