@@ -211,7 +211,8 @@ def summary(result):
 
 def faults(cell, result, total):
     # Lines between the pieces of an answer to HEAD come after it.
-    floor = cell.spec.floor * (0.98 if cell.variant == "mix" else 1)
+    # Broken requests may close a gate, which is safe: there only a wrong id fails.
+    floor = 0 if cell.variant == "mix" else cell.spec.floor
     bad = []
     if total["wrong"]:
         bad.append(f"{total['wrong']} WRONG ids: " + " | ".join(result["first_wrong"][:3]))
