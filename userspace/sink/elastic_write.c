@@ -15,12 +15,11 @@
 #include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
+#include "userspace/sink/backoff.h"
 #include "userspace/sink/elastic.h"
 
 #define CHUNK_ITEMS 5000u
-#define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)
-#define BACKOFF_DOUBLINGS 9
 #define FAILED_TRIES 6u /* of an item that makes the server fail */
 #define STOP_GRACE_NS (5 * TL_SEC)
 #define WAIT_MS 100u
@@ -85,14 +84,8 @@ static void bury(struct tl_elastic *elastic, uint32_t item, const char *type, co
 
 static uint64_t backoff(unsigned attempts, uint64_t asked_ns)
 {
-	uint64_t ns = BACKOFF_FIRST_NS
-		      << (attempts < BACKOFF_DOUBLINGS ? attempts : BACKOFF_DOUBLINGS);
-	uint32_t random;
+	uint64_t ns = tl_backoff_ns(attempts, BACKOFF_MAX_NS);
 
-	if (ns > BACKOFF_MAX_NS)
-		ns = BACKOFF_MAX_NS;
-	tl_random(&random, sizeof(random));
-	ns = ns / 2 + ns / 2 * (random & 0xffff) / 0xffff;
 	return asked_ns > ns && asked_ns <= 10 * BACKOFF_MAX_NS ? asked_ns : ns;
 }
 

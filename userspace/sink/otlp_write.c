@@ -25,12 +25,11 @@
 #include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
+#include "userspace/sink/backoff.h"
 #include "userspace/sink/otlp.h"
 
 #define CHUNK_RECORDS 5000u
-#define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)
-#define BACKOFF_DOUBLINGS 9u
 #define RETRY_AFTER_MAX_NS (300 * TL_SEC)
 #define STRANGER_DEAD 100u
 #define STOP_GRACE_NS (5 * TL_SEC)
@@ -222,14 +221,8 @@ static void send_chunk(struct tl_otlp_sink *otlp, struct tl_otlp_slot *slot,
 
 static uint64_t backoff(unsigned failures, uint64_t asked_ns)
 {
-	uint64_t ns = BACKOFF_FIRST_NS
-		      << (failures < BACKOFF_DOUBLINGS ? failures : BACKOFF_DOUBLINGS);
-	uint32_t random;
+	uint64_t ns = tl_backoff_ns(failures, BACKOFF_MAX_NS);
 
-	if (ns > BACKOFF_MAX_NS)
-		ns = BACKOFF_MAX_NS;
-	tl_random(&random, sizeof(random));
-	ns = ns / 2 + ns / 2 * (random & 0xffff) / 0xffff;
 	if (asked_ns > RETRY_AFTER_MAX_NS)
 		asked_ns = RETRY_AFTER_MAX_NS;
 	return asked_ns > ns ? asked_ns : ns;

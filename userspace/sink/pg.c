@@ -15,12 +15,11 @@
 #include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
+#include "userspace/sink/backoff.h"
 
 #define SLICE_MS 100
 #define STOP_GRACE_NS (3 * TL_SEC)
 #define CONNECT_MAX_NS (15 * TL_SEC)
-#define BACKOFF_FIRST_NS (100 * TL_MS)
-#define BACKOFF_DOUBLINGS 7
 #define BACKOFF_MAX_NS (10 * TL_SEC)
 
 static struct tl_metric connects = {.name = "tapline_sink_connects_total",
@@ -350,15 +349,8 @@ int tl_pg_copy_end(struct tl_pg *pg)
 int tl_pg_back_off(struct tl_pg *pg)
 {
 	static struct tl_msg_gate gate;
-	unsigned n = pg->failures < BACKOFF_DOUBLINGS ? pg->failures : BACKOFF_DOUBLINGS;
-	uint64_t ns = BACKOFF_FIRST_NS << n, until;
-	uint32_t random;
+	uint64_t until = tl_mono_ns() + tl_backoff_ns(pg->failures++, BACKOFF_MAX_NS);
 
-	if (ns > BACKOFF_MAX_NS)
-		ns = BACKOFF_MAX_NS;
-	tl_random(&random, sizeof(random));
-	until = tl_mono_ns() + ns / 2 + ns / 2 * (random & 0xffff) / 0xffff;
-	pg->failures++;
 	tl_msg_limited(&gate, 10000, TL_WARNING, "%s: %s%s; trying on", pg->where, pg->why,
 		       strcmp(pg->state, "53100") == 0 ? ": make room on the server's disk" : "");
 	while (tl_mono_ns() < until) {

@@ -11,11 +11,10 @@
 #include "userspace/base/fs.h"
 #include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
+#include "userspace/sink/backoff.h"
 #include "userspace/sink/s3_client.h"
 
-#define BACKOFF_FIRST_NS (100 * TL_MS)
 #define BACKOFF_MAX_NS (30 * TL_SEC)
-#define BACKOFF_DOUBLINGS 9
 #define SLICE_NS (100 * TL_MS)
 #define HEADERS_MAX 8
 
@@ -203,15 +202,9 @@ static void told_to_wait(struct tl_s3_client *client)
 static bool wait_a_while(const struct tl_s3_client *client, unsigned attempt,
 			 const volatile int *stop)
 {
-	uint64_t ns = BACKOFF_FIRST_NS
-		      << (attempt < BACKOFF_DOUBLINGS ? attempt : BACKOFF_DOUBLINGS);
+	uint64_t ns = tl_backoff_ns(attempt, BACKOFF_MAX_NS);
 	uint64_t asked = client->request.retry_after_ns, until;
-	uint32_t random;
 
-	if (ns > BACKOFF_MAX_NS)
-		ns = BACKOFF_MAX_NS;
-	tl_random(&random, sizeof(random));
-	ns = ns / 2 + ns / 2 * (random & 0xffff) / 0xffff;
 	if (asked > ns && asked <= 10 * BACKOFF_MAX_NS)
 		ns = asked;
 	for (until = tl_mono_ns() + ns; tl_mono_ns() < until;) {
