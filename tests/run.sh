@@ -57,8 +57,8 @@ suite_capture() {
 	done
 }
 
-# A smoke of a few seconds a target; `make fuzz` goes on for longer.
-suite_fuzz() { run fuzz env FUZZ_SECONDS="${FUZZ_SECONDS:-3}" timeout 600 tests/fuzz/run.sh; }
+# A smoke of a few seconds a target, the same inputs every time; `make fuzz` looks for new ones, for longer.
+suite_fuzz() { run fuzz env FUZZ_RUNS="${FUZZ_RUNS:-20000}" timeout 600 tests/fuzz/run.sh; }
 
 suite_correlate() { run correlate timeout 180 tests/correlate/quick.sh; }
 

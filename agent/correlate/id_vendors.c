@@ -46,6 +46,14 @@ static bool take_hex(char *out, const char *s, size_t n)
 	return any;
 }
 
+static bool all_digits(struct tl_span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.data[i] < '0' || s.data[i] > '9')
+			return false;
+	return s.len > 0;
+}
+
 /* The part before the next `-`; `rest` goes on behind it. */
 static struct tl_span next_field(struct tl_span *rest)
 {
@@ -69,8 +77,7 @@ bool tl_id_read_skywalking(struct tl_span *value, struct tl_id_trace *ret)
 		field[i] = next_field(&rest);
 	if (rest.len || field[0].len != 1 || (field[0].data[0] != '0' && field[0].data[0] != '1'))
 		return false;
-	if (!is_base64(field[1]) || !is_base64(field[2]) || !field[3].len ||
-	    strspn(field[3].data, "0123456789") < field[3].len)
+	if (!is_base64(field[1]) || !is_base64(field[2]) || !all_digits(field[3]))
 		return false;
 	for (int i = 4; i < 8; i++)
 		if (!is_base64(field[i]))

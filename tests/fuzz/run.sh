@@ -3,11 +3,13 @@
 # memory. A finding is kept as tests/fuzz/found-TARGET-* and fails the run; `build/fuzz/bin/TARGET FILE` shows it again. What
 # widened the coverage is kept in build/fuzz/corpus and goes on from there next time; the seeds are in tests/fuzz/seeds.
 # usage: tests/fuzz/run.sh [TARGET...]
-# environment: O (build folder), FUZZ_SECONDS (for each target, default 60), FUZZ_JOBS (targets at once, default 2)
+# environment: O (build folder), FUZZ_SECONDS (for each target at most, default 60), FUZZ_RUNS (inputs for each target, the same
+# ones every time; default as many as the time allows, different every time), FUZZ_JOBS (targets at once, default 2)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${O:-$PWD/build}/fuzz
 seconds=${FUZZ_SECONDS:-60}
+runs=${FUZZ_RUNS:--1}
 jobs=${FUZZ_JOBS:-2}
 clang=${CLANG:-clang}
 packages='libbpf rdkafka libelf zlib yaml-0.1 libcurl sqlite3 libmicrohttpd libzstd libcap libdw libpcre2-8 libnghttp2'
@@ -37,11 +39,12 @@ build() {
 
 # fuzz TARGET: the exit status is libFuzzer's.
 fuzz() {
-	local target=$1 log=$out/logs/$1.log corpus=$out/corpus/$1 seeds=tests/fuzz/seeds/$1 status=0
+	local target=$1 log=$out/logs/$1.log corpus=$out/corpus/$1 seeds=tests/fuzz/seeds/$1 seed=0 status=0
+	[ "$runs" = -1 ] || { corpus=$out/same/$target seed=1; rm -rf "$corpus"; }
 	mkdir -p "$corpus"
 	[ -d "$seeds" ] || seeds=
 	# shellcheck disable=SC2086
-	"$out/bin/$target" -max_total_time="$seconds" -max_len=16384 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
+	"$out/bin/$target" -max_total_time="$seconds" -runs="$runs" -seed=$seed -max_len=16384 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
 		-artifact_prefix="tests/fuzz/found-$target-" "$corpus" $seeds > "$log" 2>&1 || status=$?
 	if [ $status != 0 ]; then
 		echo "FAILED $target:"
@@ -63,4 +66,4 @@ for target in $targets; do
 done
 while [ $running -gt 0 ]; do wait -n || bad=1; running=$((running - 1)); done
 [ $bad = 0 ] || exit 1
-echo "RESULT $(echo "$targets" | wc -w) targets, $seconds s each, nothing found"
+echo "RESULT $(echo "$targets" | wc -w) targets, nothing found"

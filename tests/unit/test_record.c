@@ -228,6 +228,18 @@ static void invalid_utf8_is_readable_and_lossless(void **state)
 	assert_true(tl_span_is(attr->value, "not base64"));
 }
 
+static void names_that_are_written_alike_are_one(void **state)
+{
+	struct fixture *f = *state;
+	static const char json[] = "{\"observed_timestamp\":\"2026-11-23T01:00:00.123456789Z\","
+				   "\"attributes\":{\"a\xf0\":1,\"a\xef\xbf\xbd\":2}}";
+
+	assert_int_equal(tl_record_from_json(TL_SPAN_LIT(json), &f->arena, &f->record, &f->error),
+			 0);
+	render(f);
+	assert_non_null(strstr(f->json.data, "\"attributes\":{\"a\xef\xbf\xbd\":2}"));
+}
+
 static void any_bytes_of_any_length_survive(void **state)
 {
 	struct fixture *f = *state;
@@ -429,6 +441,7 @@ int main(void)
 		TEST(nul_crlf_quotes_and_other_scripts_stay_as_they_are),
 		TEST(every_length_and_place_of_a_special_byte_is_escaped),
 		TEST(invalid_utf8_is_readable_and_lossless),
+		TEST(names_that_are_written_alike_are_one),
 		TEST(any_bytes_of_any_length_survive),
 		TEST(attributes_past_the_limit_are_counted),
 		TEST(setting_a_key_again_replaces_it),

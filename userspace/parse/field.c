@@ -139,6 +139,7 @@ static bool is_ours(struct tl_span key)
 struct tl_span tl_field_own_key(const struct tl_record *record, uint32_t own, struct tl_span key,
 				struct tl_arena *arena)
 {
+	key = tl_attr_key(arena, key);
 	if (is_ours(key))
 		return tl_arena_printf(arena, "log.%.*s", (int)key.len, key.data);
 	for (uint32_t i = 0; i < own; i++)

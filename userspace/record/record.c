@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "userspace/record/record.h"
 
+#include "userspace/base/json.h"
+#include "userspace/base/utf8.h"
+
 void tl_record_reset(struct tl_record *record)
 {
 	/* Not the attribute arrays: they are 10 KiB, and only their first n items mean anything. */
@@ -50,6 +53,24 @@ void tl_attr_set_u64(struct tl_attrs *attrs, struct tl_arena *arena, const char 
 		return;
 	}
 	tl_attr_set_span(attrs, tl_span_str(key), text, TL_ATTR_LITERAL);
+}
+
+struct tl_span tl_attr_key(struct tl_arena *arena, struct tl_span key)
+{
+	char *text, *to;
+
+	if (tl_utf8_valid(key))
+		return key;
+	text = to = tl_arena_alloc(arena, 3 * key.len);
+	if (!text)
+		return (struct tl_span){NULL, 0};
+	for (const char *p = key.data, *end = p + key.len; p < end;) {
+		size_t n = tl_utf8_sequence(p, end);
+
+		to = mempcpy(to, n ? p : "\xef\xbf\xbd", n ? n : 3);
+		p += n ? n : 1;
+	}
+	return (struct tl_span){text, (size_t)(to - text)};
 }
 
 const struct tl_attr *tl_attr_get(const struct tl_attrs *attrs, const char *key)

@@ -52,6 +52,9 @@ void tl_attr_set_span(struct tl_attrs *attrs, struct tl_span key, struct tl_span
 		      enum tl_attr_type type);
 void tl_attr_set_u64(struct tl_attrs *attrs, struct tl_arena *arena, const char *key,
 		     uint64_t value);
+/* `key` as a record carries it: itself where it is UTF-8, else a copy with U+FFFD for each bad
+ * byte, so that two names which are written alike are one. Empty where the arena is full. */
+struct tl_span tl_attr_key(struct tl_arena *arena, struct tl_span key);
 /* Returns the attribute or NULL. */
 const struct tl_attr *tl_attr_get(const struct tl_attrs *attrs, const char *key);
 
@@ -70,8 +73,8 @@ int tl_record_from_json(struct tl_span json, struct tl_arena *arena, struct tl_r
 
 /* Severity by OTel's table: TRACE 1, DEBUG 5, INFO 9, WARN 13, ERROR 17, FATAL 21. "" for 0. */
 const char *tl_severity_text(uint8_t number);
-/* The range it lies in: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; "" for 0. However services spell it,
- * there are no more than these: a label of metrics. */
+/* The range it lies in: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; "" for 0. However services spell
+ * it, there are no more than these: a label of metrics. */
 const char *tl_severity_range(uint8_t number);
 
 #define TL_BODY_MAX                                                                                \

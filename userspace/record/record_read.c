@@ -64,6 +64,9 @@ static int set_attr(struct reading *reading, struct tl_attrs *attrs, struct tl_s
 		r = unescape(reading, key, &key);
 	if (r == 0)
 		r = text_of(reading, value, &text);
+	key = tl_attr_key(reading->arena, key);
+	if (r == 0 && !key.data)
+		return arena_full(reading);
 	if (r == 0)
 		tl_attr_set_span(attrs, key, text, literal ? TL_ATTR_LITERAL : TL_ATTR_STRING);
 	return r;
