@@ -75,11 +75,52 @@ static void appends_are_synced_in_time_and_never_under_sync_0(void **state)
 	assert_true(synced(f) > usage.end);
 }
 
+struct race {
+	struct fixture *f;
+	unsigned begin; /* both threads go on when it is 1 */
+	unsigned delay; /* turns of an empty loop before the append */
+};
+
+static void *append_first(void *arg)
+{
+	struct race *race = arg;
+
+	while (!__atomic_load_n(&race->begin, __ATOMIC_ACQUIRE))
+		;
+	for (volatile unsigned i = 0; i < race->delay; i++)
+		;
+	append_text(race->f, "first");
+	return NULL;
+}
+
+/* The first segment is made by the first append: a reader that looked before, and then at the end,
+ * would begin behind it. */
+static void a_consumer_that_comes_while_the_first_frame_is_written_reads_it(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned round = 0; round < 2000 / SLOWER; round++) {
+		struct race race = {.f = f, .delay = round * 7 % 4000};
+		pthread_t thread;
+
+		open_log(f);
+		assert_int_equal(pthread_create(&thread, NULL, append_first, &race), 0);
+		__atomic_store_n(&race.begin, 1, __ATOMIC_RELEASE);
+		open_reader(f, "r");
+		pthread_join(thread, NULL);
+		expect_text(f, "first", NULL);
+		close_reader(f);
+		close_log(f);
+		tl_remove_tree(f->dir);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(waiting_ends_with_an_append_and_with_the_timeout),
 		TEST(appends_are_synced_in_time_and_never_under_sync_0),
+		TEST(a_consumer_that_comes_while_the_first_frame_is_written_reads_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,12 +95,14 @@ static bool id_fits(const struct tl_log_segments *segments, uint64_t position, u
 	return false;
 }
 
-/* Where to begin and what was skipped. */
+/* Where to begin and what was skipped. `end` is the log's end before the segments were listed: a
+ * log without any may get its first segment, with a frame, at any moment. */
 static int choose_position(const struct tl_log_reader *reader,
-			   const struct tl_log_segments *segments, uint64_t position, uint64_t id,
-			   uint64_t *ret_position, uint64_t *ret_skipped, struct tl_error *error)
+			   const struct tl_log_segments *segments, uint64_t end, uint64_t position,
+			   uint64_t id, uint64_t *ret_position, uint64_t *ret_skipped,
+			   struct tl_error *error)
 {
-	uint64_t end = committed_end(reader), oldest = segments->n ? segments->items[0].start : end;
+	uint64_t oldest = segments->n ? segments->items[0].start : end;
 	struct tl_log_consumer consumer;
 
 	if (position == TL_LOG_RESUME) {
@@ -170,9 +172,12 @@ static int find_place(struct tl_log_reader *reader, uint64_t position, uint64_t 
 	int r = 1;
 
 	for (int i = 0; i < FREED_TRIES && r == 1; i++) {
+		uint64_t end = committed_end(reader);
+
 		r = tl_log_segments_load(reader->dir_fd, &segments);
 		if (r == 0)
-			r = choose_position(reader, &segments, position, id, &at, &skipped, error);
+			r = choose_position(reader, &segments, end, position, id, &at, &skipped,
+					    error);
 		if (r == 0)
 			r = begin_at(reader, &segments, at);
 	}
