@@ -45,12 +45,16 @@ static void forms_mask_what_varies_and_keep_what_tells(void **state)
 		 "{\"level\":\"warn\",\"msg\":\"done\",\"user\":\"bob\",\"n\":22}"},
 		{"don't 1", "don't 2"},
 		{"open 'a b' now", "open 'c' now"},
+		{"id=fadedbee done", "id=0f1e2d3c done"},
+		{"[ABCDEFabcdef]", "[123456123456]"},
 	};
 	static const char *const other[][2] = {
 		{"job 1 started", "job 1 ended"},
 		{"{\"msg\":\"done\"}", "{\"msg\":\"begun\"}"},
 		{"{\"a\":\"x\"}", "{\"b\":\"x\"}"},
 		{"", "x"},
+		{"feed 1", "fade 1"},
+		{"decaffeinated 1", "faded 1"},
 	};
 
 	(void)state;
