@@ -12,6 +12,7 @@
 #include "agent/correlate/echo.h"
 #include "agent/correlate/fastcgi.h"
 #include "agent/correlate/gate.h"
+#include "agent/correlate/hands.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/hop.h"
 #include "agent/correlate/id_formats.h"
@@ -400,16 +401,6 @@ static void check_writer(struct tl_conn *conn)
 	tl_hold_dirty(conn->corr, request->writer);
 }
 
-static void touch(struct tl_conn *conn)
-{
-	struct tl_actor_key key = tl_conn_mover(conn);
-	struct tl_actor *actor =
-		conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
-
-	if (actor)
-		tl_actor_touch(conn->corr, actor, conn);
-}
-
 /* The parser gave up, or HTTP is over: then the kernel need not copy any more. */
 static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 {
@@ -466,6 +457,8 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 		conn->first_ns = event->h.time_ns; /* the H itself */
 	if (conn->tunnel || conn->role == TL_ROLE_UNDECIDED)
 		return;
+	if (event->call_len)
+		tl_hands_moved(conn);
 	if (event->call_len && conn->h2) {
 		tl_placing_call(&conn->placing, event);
 		tl_conn_h2_read(corr, conn, data, 0);
@@ -474,7 +467,6 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	of_request = (conn->role == TL_ROLE_SERVER) == received;
 	parser = of_request ? &conn->request : &conn->response;
 	if (event->call_len) {
-		touch(conn);
 		check_tiles(conn);
 		conn->request_at = conn->request.fed;
 		if (!in_step(conn, of_request, (struct tl_span){data, seen}))

@@ -36,8 +36,8 @@ struct tl_gate {
 	uint64_t direct_answers; /* requests that the thread which read them answered */
 	bool direct;	       /* a thread has answered what it had read itself: there is more than
 				  a hand-off, so thread-bracket is never believed */
-	bool handed_over;      /* a thread has answered what another had read: what it turns to next
-				  is not seen, so a tail without more proof is never believed */
+	bool handed_over;      /* a thread has answered what another had read: threads take work
+				  that nobody sees them take */
 	struct tl_form *forms; /* owned: hash table of TL_FORM_SLOTS, NULL before the first */
 	bool forms_full;
 	uint32_t n_forms, trusted;		    /* trusted: forms that prove `tail` */
@@ -120,6 +120,7 @@ struct tl_request {
 	uint64_t writer_wait_ns;  /* the writer's last wait before it; 0 for units */
 	uint64_t writer_other_ns; /* when the writer last touched another connection before it */
 	uint64_t tail_until_ns;	  /* when the writer went on to another; 0 not yet */
+	uint64_t tail_given_ns;	  /* when it was given bytes as a client; 0 not yet */
 	uint64_t tail_forms[TL_TAIL_FORMS]; /* of lines seen behind the response */
 	uint64_t number;		    /* on its connection */
 	uint32_t stream;		    /* HTTP/2; 0: none */
@@ -180,6 +181,9 @@ struct tl_conn {
 	uint64_t first_ns, response_first_ns;
 	struct tl_actor_key response_writer;
 	struct tl_actor_key began_by; /* who moved the first byte of the request being read */
+	struct tl_actor_key read_by;  /* server: thread that read since the last write; id 0: none,
+					 TL_ACTOR_SEVERAL */
+	bool written;		      /* since */
 	struct tl_placing placing;
 	uint64_t request_at;	   /* what the request parser had been fed before this call */
 	struct tl_conn_fcgi *fcgi; /* owned: it speaks FastCGI */

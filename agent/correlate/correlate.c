@@ -357,6 +357,8 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 		return;
 	if (request)
 		tl_tail_sight(corr, request, form);
+	else
+		tl_tail_miss(corr, actor, line, form);
 	if (!proc->open_server && (!request || form->tail_refuted))
 		tl_form_ambient(corr, proc->gate, form);
 	tl_echo_sight(corr, proc, actor, line, form);

@@ -556,28 +556,6 @@ static void what_a_worker_says_after_its_response_is_not_the_next_requests(void 
 	bed_done(&bed);
 }
 
-/* Under load the next job is always there: what the worker says first of it stands right behind its
- * last response, once each time. Seen for real with a shared pool: 2,880 wrong ids until a tail
- * needed a thread that reads its requests itself. */
-static void the_next_jobs_first_line_is_no_tail_of_the_last_response(void **state)
-{
-	struct bed bed;
-
-	(void)state;
-	bed_init(&bed, few);
-	request(&bed, 3, &reactor, "open");
-	for (unsigned i = 0; i < 3 * CONFIRMS; i++) {
-		request(&bed, 1, &reactor, "a");
-		request(&bed, 2, &reactor, "b");
-		answer(&bed, 1, &w1);
-		say(&bed, &w1, "begin 1");
-		answer(&bed, 2, &w1);
-		say(&bed, &w1, "begin 2");
-	}
-	assert_int_equal(lines_by(&bed, TL_HOW_TAIL), 0);
-	bed_done(&bed);
-}
-
 static void a_thread_that_answers_what_it_read_ends_the_belief_in_hand_over(void **state)
 {
 	struct bed bed;
@@ -949,7 +927,6 @@ int main(void)
 		cmocka_unit_test(a_form_not_yet_known_is_not_believed),
 		cmocka_unit_test(a_line_before_its_requests_header_is_ambient_from_then_on),
 		cmocka_unit_test(what_a_worker_says_after_its_response_is_not_the_next_requests),
-		cmocka_unit_test(the_next_jobs_first_line_is_no_tail_of_the_last_response),
 		cmocka_unit_test(a_thread_that_answers_what_it_read_ends_the_belief_in_hand_over),
 		cmocka_unit_test(a_held_line_whose_worker_never_answers_is_none),
 		cmocka_unit_test(who_asks_another_service_with_an_open_requests_id_works_for_it),
