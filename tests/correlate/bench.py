@@ -198,12 +198,12 @@ class Run:
 def summary(cell, result):
     """Counts over the lines whose recall is asked, and wrong ones over all lines."""
     right = wrong = none = 0
-    for name, cell in result["lines"].items():
-        wrong += cell["wrong"]
+    for name, lines in result["lines"].items():
+        wrong += lines["wrong"]
         if name.split("/")[0] in cell.spec.asked:
-            right += cell["right"]
-            none += cell["none"]
-    everything = sum(cell["right"] for cell in result["lines"].values())
+            right += lines["right"]
+            none += lines["none"]
+    everything = sum(lines["right"] for lines in result["lines"].values())
     return {"right": right, "wrong": wrong, "none": none, "attached": everything,
             "recall": right / max(1, right + none)}
 
