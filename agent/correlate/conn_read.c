@@ -416,6 +416,8 @@ static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 		tl_conn_end(conn);
 	else if (broken)
 		tl_conn_desync(conn, TL_WHY_DESYNC);
+	else if (conn->fcgi && tl_conn_fcgi_over(conn))
+		tl_conn_end(conn);
 	if (over && corr->options.ignore)
 		corr->options.ignore(corr->options.arg, key.sock, key.ino);
 }

@@ -178,7 +178,7 @@ SERVER = {
     "c-reactor": Server(c("reactor"), PLAIN, 3, full=False, rate=10000),
     "c-shared": Server(c("shared"), PLAIN, 3, full=False, rate=10000),
     "c-batched": Server(c("batched"), PLAIN, 3, full=False, rate=10000),
-    "nginx": Server(nginx('return 200 "$http_x_gt\\n";'), "/sync", 1, rate=15000, floor=0.8, asked=("access-log",)),
+    "nginx": Server(nginx('return 200 "$http_x_gt\\n";'), "/sync", 1, rate=15000, floor=0.6, asked=("access-log",)),
     "nginx-go": Server(nginx("proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection '';",
                              go(GO_NEW)), ALL, 3.6, rate=4000),
     "nginx-python": Server(nginx("proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection '';",
