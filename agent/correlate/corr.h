@@ -56,6 +56,7 @@ struct tl_cproc {
 		blind_ns; /* when a table was full for it: what it serves may be unknown; 0 never */
 	uint32_t open_server; /* server requests open now */
 	uint64_t ended_ns;    /* when one ended last */
+	uint64_t sure_ns;     /* met at work: what lines say about their forms counts from here */
 	uint32_t lost_gen;
 	uint32_t refs;	 /* connections, requests, actors */
 	uint32_t tokens; /* entries in the index of ids */

@@ -105,7 +105,7 @@ static bool lacks_form(const struct tl_request *request, const struct tl_request
 		       const struct tl_form *form)
 {
 	return before && is_finished(before) && before->lost_gen == request->lost_gen &&
-	       !has_form(before, form);
+	       before->end_ns >= request->proc->sure_ns && !has_form(before, form);
 }
 
 /* False when there is no room. */

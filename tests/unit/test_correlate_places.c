@@ -351,6 +351,7 @@ static void a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap(
 	(void)state;
 	bed_init(&bed, few);
 	bed.now += 10 * TL_SEC; /* so that what was long ago is not before the clock's begin */
+	bed.start_ns += 10 * TL_SEC;
 	prove_alone(&bed, CONFIRMS);
 	for (unsigned i = 0; i < CONFIRMS; i++)
 		assert_none(&bed.lines[i], TL_WHY_GATE_CLOSED);
@@ -371,6 +372,7 @@ static void a_joined_line_has_no_form_and_needs_one(void **state)
 	(void)state;
 	bed_init(&bed, few);
 	bed.now += 10 * TL_SEC;
+	bed.start_ns += 10 * TL_SEC;
 	prove_alone(&bed, CONFIRMS);
 	waits(&bed, &t1);
 	request(&bed, 1, &t1, "a");
@@ -734,6 +736,41 @@ static void a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read(
 	bed_done(&bed);
 }
 
+/* Two requests in one segment: which of them the thread is at, no weaker rule may say. */
+static void where_several_fit_by_the_stronger_rule_the_weaker_is_not_asked(void **state)
+{
+	struct bed bed;
+	struct noted *noted;
+
+	(void)state;
+	bed_init(&bed, few);
+	for (unsigned i = 0; i < CONFIRMS; i++) {
+		request(&bed, 1, &t1, "req-1111aaaa");
+		request(&bed, 2, &t2, "req-2222bbbb");
+		ask(&bed, 101, &w1, "req-1111aaaa");
+		ask(&bed, 102, &w2, "req-2222bbbb");
+		be_told(&bed, 101, &w1);
+		say(&bed, &w1, "told 1");
+		be_told(&bed, 102, &w2);
+		say(&bed, &w2, "told 2");
+		answer(&bed, 1, &t1);
+		answer(&bed, 2, &t2);
+	}
+	request(&bed, 1, &t1, "req-3333cccc");
+	ask(&bed, 101, &t1, "req-3333cccc");
+	be_told(&bed, 101, &t1);
+	noted = say(&bed, &t1, "told 1");
+	answer(&bed, 1, &t1);
+	assert_id(noted, TL_HOW_THREAD, "req-3333cccc");
+	get(&bed, 3, &t1,
+	    "GET / HTTP/1.1\r\nX-Request-Id: req-4444dddd\r\n\r\n"
+	    "GET / HTTP/1.1\r\nX-Request-Id: req-5555eeee\r\n\r\n");
+	ask(&bed, 101, &t1, "req-4444dddd");
+	be_told(&bed, 101, &t1);
+	assert_none(say(&bed, &t1, "told 1"), TL_WHY_AMBIGUOUS);
+	bed_done(&bed);
+}
+
 /* --- units that are not of their own kind (asyncio contexts and their like) --- */
 
 #define TASK ((uint8_t)(TL_UNIT_GOROUTINE + 1))
@@ -936,6 +973,7 @@ int main(void)
 		cmocka_unit_test(an_outbound_request_with_ids_of_two_is_nobodys),
 		cmocka_unit_test(
 			a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read),
+		cmocka_unit_test(where_several_fit_by_the_stronger_rule_the_weaker_is_not_asked),
 		cmocka_unit_test(a_task_that_answers_owns_its_lines_between_header_and_response),
 		cmocka_unit_test(a_task_that_writes_for_several_requests_at_once_is_nobodys),
 		cmocka_unit_test(a_level_that_is_switched_off_does_not_speak),

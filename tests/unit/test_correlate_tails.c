@@ -18,6 +18,7 @@ static void start(struct bed *bed)
 {
 	bed_init(bed, few);
 	bed->now += 10 * TL_SEC;
+	bed->start_ns += 10 * TL_SEC;
 }
 
 static uint64_t tails(struct bed *bed)
@@ -207,6 +208,72 @@ static void bytes_from_behind_end_the_tail_of_an_event_loop(void **state)
 	bed_done(&bed);
 }
 
+/* A timer of an event loop that runs once behind each response, some time later. */
+static void lines_that_came_after_a_wait_vouch_for_none_that_comes_at_once(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	start(&bed);
+	request(&bed, 3, &t1, "two");
+	request(&bed, 4, &t1, "at once");
+	for (unsigned i = 0; i < 2 * CONFIRMS; i++) {
+		serve(&bed, 1, &t1, "a");
+		waits(&bed, &t1);
+		say(&bed, &t1, "tick 1");
+	}
+	serve(&bed, 1, &t1, "b");
+	assert_int_equal(say(&bed, &t1, "tick 1")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+static void a_response_finished_by_another_goroutine_has_no_tail(void **state)
+{
+	static const struct who g1 = {10, 11, 501, TL_UNIT_GOROUTINE},
+				g2 = {10, 11, 502, TL_UNIT_GOROUTINE};
+	struct bed bed;
+
+	(void)state;
+	start(&bed);
+	request(&bed, 2, &g2, "open");
+	for (unsigned i = 0; i < CONFIRMS; i++) {
+		serve(&bed, 1, &g1, "x");
+		say(&bed, &g1, "done 1");
+	}
+	serve(&bed, 1, &g1, "a");
+	assert_id(say(&bed, &g1, "done 1"), TL_HOW_TAIL, "a");
+	request(&bed, 1, &g1, "b");
+	put(&bed, 1, &g1, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+	put(&bed, 1, &g2, "cd");
+	assert_int_equal(say(&bed, &g1, "done 1")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+/* What it serves was asked for before we came: its lines seem to stand where nothing is served. */
+static void what_a_process_said_when_we_met_it_at_work_is_no_evidence(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	start(&bed);
+	bed.start_ns -= 10 * TL_SEC;
+	serve(&bed, 1, &t1, "a");
+	say(&bed, &t2, "access 1");
+	for (unsigned i = 0; i < 2 * CONFIRMS; i++) {
+		serve(&bed, 1, &t1, "a");
+		say(&bed, &t1, "access 1");
+	}
+	assert_int_equal(tails(&bed), 0);
+	bed.now += TL_SEC;
+	waits(&bed, &t1);
+	for (unsigned i = 0; i < CONFIRMS; i++) {
+		serve(&bed, 1, &t1, "a");
+		say(&bed, &t1, "access 1");
+	}
+	assert_int_equal(tails(&bed), 1);
+	bed_done(&bed);
+}
+
 static void a_line_that_was_lost_is_no_evidence_against_its_form(void **state)
 {
 	struct bed bed;
@@ -240,6 +307,9 @@ int main(void)
 		cmocka_unit_test(a_job_that_each_request_leaves_behind_is_no_tail_of_the_next),
 		cmocka_unit_test(a_job_that_is_also_waited_for_is_no_tail),
 		cmocka_unit_test(bytes_from_behind_end_the_tail_of_an_event_loop),
+		cmocka_unit_test(lines_that_came_after_a_wait_vouch_for_none_that_comes_at_once),
+		cmocka_unit_test(a_response_finished_by_another_goroutine_has_no_tail),
+		cmocka_unit_test(what_a_process_said_when_we_met_it_at_work_is_no_evidence),
 		cmocka_unit_test(a_line_that_was_lost_is_no_evidence_against_its_form),
 	};
 
