@@ -78,7 +78,6 @@ MUTANTS = [
     ("thread", "decide.c", "return form && !form->ambient;", "return true || form;"),
     ("thread", "decide.c", "if (finding->straight && request->writer_wait_ns > request->header_ns) {", "if (0) {"),
     ("thread", "decide.c", "line->wait_ns > finding->request->header_ns ||", ""),
-    ("thread", "decide.c", "finding.silences = finding.why == TL_WHY_AMBIGUOUS;", ""),
     ("thread", "decide.c", "if (!request->proved) {", "if (0) {"),
     ("thread", "conn_read.c", "request->one_writer = false;", ""),
     ("gate", "gate.c", "if (evidence->contradicts || never)", "if (never)"),

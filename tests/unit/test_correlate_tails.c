@@ -230,12 +230,13 @@ static void lines_that_came_after_a_wait_vouch_for_none_that_comes_at_once(void 
 static void a_response_finished_by_another_goroutine_has_no_tail(void **state)
 {
 	static const struct who g1 = {10, 11, 501, TL_UNIT_GOROUTINE},
-				g2 = {10, 11, 502, TL_UNIT_GOROUTINE};
+				g2 = {10, 11, 502, TL_UNIT_GOROUTINE},
+				g3 = {10, 11, 503, TL_UNIT_GOROUTINE};
 	struct bed bed;
 
 	(void)state;
 	start(&bed);
-	request(&bed, 2, &g2, "open");
+	request(&bed, 2, &g3, "open");
 	for (unsigned i = 0; i < CONFIRMS; i++) {
 		serve(&bed, 1, &g1, "x");
 		say(&bed, &g1, "done 1");
