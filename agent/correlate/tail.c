@@ -55,41 +55,35 @@ static bool is_finished(const struct tl_request *request)
 	       !request->pipelined;
 }
 
-/* The newest response of the actor that was over before the line. */
-static struct tl_request *finished_before(const struct tl_actor *actor, uint64_t time_ns)
+/* The response of the actor that ended last, other than `but`, by then. */
+static struct tl_request *ended_last(const struct tl_actor *actor, uint64_t by_ns,
+				     const struct tl_request *but)
 {
-	for (uint32_t i = actor->n_answered; i-- > 0;) {
+	struct tl_request *last = NULL;
+
+	for (uint32_t i = 0; i < actor->n_answered; i++) {
 		struct tl_request *request = actor->answered[i];
 
-		if (request->settled_ns <= time_ns)
-			return is_finished(request) && request->end_ns <= time_ns ? request : NULL;
+		if (request->state == TL_REQ_DONE && request->end_ns <= by_ns && request != but &&
+		    (!last || request->end_ns >= last->end_ns))
+			last = request;
 	}
-	return NULL;
+	return last;
 }
 
 struct tl_request *tl_tail_of(const struct tl_corr *corr, const struct tl_actor *actor,
 			      const struct tl_line *line)
 {
-	struct tl_request *request = actor ? finished_before(actor, line->time_ns) : NULL;
+	struct tl_request *request = actor ? ended_last(actor, line->time_ns, NULL) : NULL;
 
-	if (!request || !tl_level_on(corr, TL_HOW_TAIL) || line->lost_gen != request->lost_gen)
+	if (!request || !is_finished(request) || !tl_level_on(corr, TL_HOW_TAIL) ||
+	    line->lost_gen != request->lost_gen)
 		return NULL;
 	if (request->tail_until_ns && line->end_ns >= request->tail_until_ns)
 		return NULL;
 	if (line->end_ns > request->end_ns + TL_TAIL_NS || is_blind(request))
 		return NULL;
 	return is_strict(request, line) || is_dedicated(request) ? request : NULL;
-}
-
-/* The response of the same actor before this one. */
-static const struct tl_request *one_before(const struct tl_request *request)
-{
-	const struct tl_actor *actor = request->writer;
-
-	for (uint32_t i = 1; i < actor->n_answered; i++)
-		if (actor->answered[i] == request)
-			return actor->answered[i - 1];
-	return NULL;
 }
 
 static bool has_form(const struct tl_request *request, const struct tl_form *form)
@@ -122,7 +116,7 @@ static bool note_form(struct tl_request *request, const struct tl_form *form)
 void tl_tail_sight(struct tl_corr *corr, struct tl_request *request, struct tl_form *form)
 {
 	struct tl_gate *gate = request->proc->gate;
-	const struct tl_request *before = one_before(request);
+	const struct tl_request *before = ended_last(request->writer, request->end_ns, request);
 
 	if (has_form(request, form) || !note_form(request, form)) {
 		tl_form_refute_tail(corr, gate, form);

@@ -49,6 +49,8 @@ MUTANTS = [
     ("tail", "gate.c", "gate->handed_over |= proc->gate->handed_over;", ";"),
     ("tail", "tail.c", "if (lacks_form(request, before, form))", "if (form->tails && lacks_form(request, before, form))"),
     ("tail", "tail.c", "&& !has_open(actor)", "&& 0"),
+    ("tail", "tail.c", "request->end_ns >= last->end_ns", "0"),
+    ("tail", "tail.c", "if (!request || !is_finished(request) ||", "if (!request ||"),
     ("tail", "tail.c", "before->end_ns >= request->proc->sure_ns &&", ""),
     ("11 met at work", "correlate.c", "line->time_ns >= proc->sure_ns &&", ""),
     ("tail", "tail.c", "actor->tail->tail_given_ns = corr->at_ns;", ";"),

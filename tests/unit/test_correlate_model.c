@@ -4,8 +4,8 @@
  * both, an event loop; each with or without access logs, late lines, waits in the middle, jobs on
  * the same threads (nobody's, and one that each request leaves behind), forms that jobs and
  * requests share, logs that come only after the next response; with little to do or always more
- * than can be done; the same lines each time or not; met from the start or at work; of one thread
- * or several. No line may get a
+ * than can be done; the same lines each time or not; responses whole or in pieces; met from the
+ * start or at work; of one thread or several. No line may get a
  * wrong id, whatever the mixture; how many get one is counted over all, so that the rules are known
  * to be in use. */
 #include "tests/unit/correlate_fixture.h"
@@ -21,14 +21,15 @@ enum service { HAND_OVER, DEDICATED, LOOP, MIXED, SERVICES };
 struct work {
 	bool busy, job;
 	unsigned conn, request, steps;
-	bool answered;
+	bool begun, answered; /* its response */
 };
 
 struct model {
 	struct bed bed;
 	unsigned seed;
 	enum service service;
-	bool access, late, jobs, shared_forms, deferred, many_waits, after_jobs, busy, steady;
+	bool access, late, jobs, shared_forms, deferred, many_waits, after_jobs, busy, steady,
+		pieces;
 	unsigned workers;
 	unsigned queue[4 * CONNS], queued; /* connection, JOB, or JOB + request it was made by */
 	bool was_read[CONNS];		   /* by the reactor */
@@ -185,7 +186,16 @@ static void go_on(struct model *m, unsigned worker)
 		finish(m, worker);
 		return;
 	}
-	answer(&m->bed, work->conn, &who);
+	if (m->pieces && !work->begun && draw(m, 2)) {
+		put(&m->bed, work->conn, &who, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+		work->begun = true;
+		work->steps = 0;
+		return;
+	}
+	if (work->begun)
+		put(&m->bed, work->conn, &who, "k");
+	else
+		answer(&m->bed, work->conn, &who);
 	work->answered = true;
 	if (!m->deferred || draw(m, 30))
 		log_answer(m, worker);
@@ -244,6 +254,7 @@ static void services_by_chance_never_give_a_wrong_id(void **state)
 		m->after_jobs = draw(m, 3) == 0;
 		m->busy = draw(m, 3) == 0;
 		m->steady = draw(m, 3) == 0;
+		m->pieces = draw(m, 3) == 0;
 		m->workers = draw(m, 4) ? WORKERS : 1;
 		run(m);
 		for (int i = 0; i < TL_HOWS; i++)

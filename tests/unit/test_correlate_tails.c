@@ -184,6 +184,43 @@ static void a_job_that_is_also_waited_for_is_no_tail(void **state)
 	bed_done(&bed);
 }
 
+static void begin_answer(struct bed *bed, unsigned conn)
+{
+	put(bed, conn, &t1, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+}
+
+/* A proxy that passes two responses on as they come. */
+static void of_several_responses_under_way_the_one_that_ended_last_has_the_tail(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	start(&bed);
+	for (unsigned i = 0; i < 2 * CONFIRMS; i++) {
+		request(&bed, 1, &t1, "a");
+		request(&bed, 2, &t1, "b");
+		begin_answer(&bed, 1 + i % 2);
+		begin_answer(&bed, 2 - i % 2);
+		put(&bed, 1, &t1, "cd");
+		say(&bed, &t1, "access 1");
+		put(&bed, 2, &t1, "cd");
+		say(&bed, &t1, "access 1");
+	}
+	assert_id(&bed.lines[bed.n_lines - 2], TL_HOW_TAIL, "a");
+	assert_id(&bed.lines[bed.n_lines - 1], TL_HOW_TAIL, "b");
+	/* And the one that has no line is found, whichever was begun first. */
+	request(&bed, 1, &t1, "a");
+	request(&bed, 2, &t1, "b");
+	begin_answer(&bed, 1);
+	begin_answer(&bed, 2);
+	put(&bed, 2, &t1, "cd");
+	say(&bed, &t1, "access 1");
+	put(&bed, 1, &t1, "cd");
+	serve(&bed, 2, &t1, "c");
+	assert_int_equal(say(&bed, &t1, "access 1")->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
 /* A proxy: what it is told by the service behind it is for another request. */
 static void bytes_from_behind_end_the_tail_of_an_event_loop(void **state)
 {
@@ -307,6 +344,8 @@ int main(void)
 		cmocka_unit_test(a_process_that_changes_its_name_keeps_its_habits),
 		cmocka_unit_test(a_job_that_each_request_leaves_behind_is_no_tail_of_the_next),
 		cmocka_unit_test(a_job_that_is_also_waited_for_is_no_tail),
+		cmocka_unit_test(
+			of_several_responses_under_way_the_one_that_ended_last_has_the_tail),
 		cmocka_unit_test(bytes_from_behind_end_the_tail_of_an_event_loop),
 		cmocka_unit_test(lines_that_came_after_a_wait_vouch_for_none_that_comes_at_once),
 		cmocka_unit_test(a_response_finished_by_another_goroutine_has_no_tail),
