@@ -20,6 +20,7 @@
 #include "agent/correlate/proc.h"
 #include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
+#include "agent/correlate/step.h"
 
 #define PATH_MAX_KEPT 2048
 
@@ -351,41 +352,6 @@ void tl_conn_init_parsers(struct tl_conn *conn)
 
 /* --- one call --- */
 
-/* Desync ends when a read begins with a method and nothing is in flight: the response's side has
- * spoken since (its client waits for answers, else it never ends). */
-static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
-{
-	int looks;
-
-	if (!conn->desync)
-		return true;
-	if (!of_request) {
-		conn->quiet = true;
-		return false;
-	}
-	looks = conn->fcgi ? tl_fastcgi_looks(data) : tl_http1_looks_request(data);
-	if (!conn->quiet || conn->pipelined || looks != 2) {
-		conn->quiet = false;
-		return false;
-	}
-	conn->desync = false;
-	tl_conn_drop_message(conn);
-	tl_placing_restart(&conn->placing);
-	tl_placing_call(&conn->placing, conn->corr->event);
-	return true;
-}
-
-/* Bytes moved that nobody saw (io_uring, a call whose event was refused): what follows may be the
- * middle of anything. */
-static void check_tiles(struct tl_conn *conn)
-{
-	tl_placing_call(&conn->placing, conn->corr->event);
-	if (!conn->corr->event->placed || !conn->placing.torn || conn->desync)
-		return;
-	tl_conn_desync(conn, TL_WHY_DESYNC);
-	conn->quiet = false;
-}
-
 /* A response keeps its writer only as long as every byte of it is that actor's. */
 static void check_writer(struct tl_conn *conn)
 {
@@ -439,7 +405,7 @@ static void decide_role(struct tl_conn *conn, const char *data)
 			tl_http1_feed(&conn->request, "H", 1);
 	} else if (next == 'T') {
 		conn->role = received ? TL_ROLE_CLIENT : TL_ROLE_SERVER;
-		conn->desync = conn->quiet = true;
+		conn->desync = true;
 	} else {
 		conn->tunnel = true;
 	}
@@ -469,9 +435,9 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	of_request = (conn->role == TL_ROLE_SERVER) == received;
 	parser = of_request ? &conn->request : &conn->response;
 	if (event->call_len) {
-		check_tiles(conn);
+		tl_step_tiles(conn);
 		conn->request_at = conn->request.fed;
-		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
+		if (!tl_step_in(conn, of_request, (struct tl_span){data, seen}))
 			return;
 		conn->clean =
 			conn->fcgi ? tl_conn_fcgi_idle(conn) : conn->request.state == TL_HTTP1_IDLE;

@@ -172,6 +172,7 @@ struct tl_conn {
 	uint8_t role;		   /* enum tl_conn_role */
 	bool desync;		   /* framing unknown */
 	bool quiet;		   /* desync: nothing seems to be in flight */
+	bool asked;		   /* desync: for a body, by a response that is not final */
 	bool pipelined;		   /* its client does not wait for answers: once desync, for ever */
 	bool tunnel;		   /* HTTP is over on it */
 	bool clean; /* this call has not moved bytes of an earlier message in the direction being
