@@ -88,7 +88,6 @@ void tl_bracket_answer(struct tl_corr *corr, struct tl_request *request)
 		if (writer->key.kind == TL_UNIT_THREAD)
 			gate->direct = true;
 	} else {
-		gate->handed_over |= writer->key.kind == TL_UNIT_THREAD;
 		judge_gate(corr, request);
 		for (uint32_t i = 0; i < writer->n_seen; i++)
 			judge(corr, request, &writer->seen[i]);

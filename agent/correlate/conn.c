@@ -242,7 +242,7 @@ struct tl_conn *tl_conn_new(struct tl_corr *corr, const char *data, bool *ret_fu
 	if (!conn)
 		return NULL;
 	conn->role = (uint8_t)role;
-	conn->desync = conn->quiet = desync;
+	conn->desync = desync;
 	/* In the middle of a connection (it is older than we are, or had no room when it began)
 	 * what looks like a request may be the body of one. */
 	if (dialect < H2_START && !at_begin(corr))

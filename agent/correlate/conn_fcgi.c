@@ -49,6 +49,14 @@ bool tl_conn_fcgi_feed(struct tl_conn *conn, bool of_request, const char *data, 
 	return parser->broken;
 }
 
+bool tl_conn_fcgi_over(const struct tl_conn *conn)
+{
+	const struct tl_conn_fcgi *fcgi = conn->fcgi;
+
+	return fcgi->request.closes && conn->number && !conn->queue &&
+	       tl_fastcgi_idle(&fcgi->request) && tl_fastcgi_idle(&fcgi->response);
+}
+
 bool tl_conn_fcgi_idle(const struct tl_conn *conn)
 {
 	return tl_fastcgi_idle(&conn->fcgi->request);

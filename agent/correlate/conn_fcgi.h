@@ -16,6 +16,10 @@ bool tl_conn_fcgi_feed(struct tl_conn *conn, bool of_request, const char *data, 
 /* Whether no request is being read. */
 bool tl_conn_fcgi_idle(const struct tl_conn *conn);
 
+/* Whether nothing comes any more: the end of a Unix socket, which web servers make one of for each
+ * request, is told by nothing else. */
+bool tl_conn_fcgi_over(const struct tl_conn *conn);
+
 void tl_conn_fcgi_reset(struct tl_conn *conn);
 void tl_conn_fcgi_free(struct tl_conn *conn);
 

@@ -12,6 +12,7 @@
 #include "agent/correlate/echo.h"
 #include "agent/correlate/fastcgi.h"
 #include "agent/correlate/gate.h"
+#include "agent/correlate/hands.h"
 #include "agent/correlate/hold.h"
 #include "agent/correlate/hop.h"
 #include "agent/correlate/id_formats.h"
@@ -19,6 +20,7 @@
 #include "agent/correlate/proc.h"
 #include "agent/correlate/relay.h"
 #include "agent/correlate/request.h"
+#include "agent/correlate/step.h"
 
 #define PATH_MAX_KEPT 2048
 
@@ -350,41 +352,6 @@ void tl_conn_init_parsers(struct tl_conn *conn)
 
 /* --- one call --- */
 
-/* Desync ends when a read begins with a method and nothing is in flight: the response's side has
- * spoken since (its client waits for answers, else it never ends). */
-static bool in_step(struct tl_conn *conn, bool of_request, struct tl_span data)
-{
-	int looks;
-
-	if (!conn->desync)
-		return true;
-	if (!of_request) {
-		conn->quiet = true;
-		return false;
-	}
-	looks = conn->fcgi ? tl_fastcgi_looks(data) : tl_http1_looks_request(data);
-	if (!conn->quiet || conn->pipelined || looks != 2) {
-		conn->quiet = false;
-		return false;
-	}
-	conn->desync = false;
-	tl_conn_drop_message(conn);
-	tl_placing_restart(&conn->placing);
-	tl_placing_call(&conn->placing, conn->corr->event);
-	return true;
-}
-
-/* Bytes moved that nobody saw (io_uring, a call whose event was refused): what follows may be the
- * middle of anything. */
-static void check_tiles(struct tl_conn *conn)
-{
-	tl_placing_call(&conn->placing, conn->corr->event);
-	if (!conn->corr->event->placed || !conn->placing.torn || conn->desync)
-		return;
-	tl_conn_desync(conn, TL_WHY_DESYNC);
-	conn->quiet = false;
-}
-
 /* A response keeps its writer only as long as every byte of it is that actor's. */
 static void check_writer(struct tl_conn *conn)
 {
@@ -398,16 +365,6 @@ static void check_writer(struct tl_conn *conn)
 		return;
 	request->one_writer = false;
 	tl_hold_dirty(conn->corr, request->writer);
-}
-
-static void touch(struct tl_conn *conn)
-{
-	struct tl_actor_key key = tl_conn_mover(conn);
-	struct tl_actor *actor =
-		conn->role == TL_ROLE_SERVER ? tl_actor_find(conn->corr, &key) : NULL;
-
-	if (actor)
-		tl_actor_touch(conn->corr, actor, conn);
 }
 
 /* The parser gave up, or HTTP is over: then the kernel need not copy any more. */
@@ -425,6 +382,8 @@ static void after_read(struct tl_corr *corr, struct tl_conn *conn, bool broken)
 		tl_conn_end(conn);
 	else if (broken)
 		tl_conn_desync(conn, TL_WHY_DESYNC);
+	else if (conn->fcgi && tl_conn_fcgi_over(conn))
+		tl_conn_end(conn);
 	if (over && corr->options.ignore)
 		corr->options.ignore(corr->options.arg, key.sock, key.ino);
 }
@@ -446,7 +405,7 @@ static void decide_role(struct tl_conn *conn, const char *data)
 			tl_http1_feed(&conn->request, "H", 1);
 	} else if (next == 'T') {
 		conn->role = received ? TL_ROLE_CLIENT : TL_ROLE_SERVER;
-		conn->desync = conn->quiet = true;
+		conn->desync = true;
 	} else {
 		conn->tunnel = true;
 	}
@@ -466,6 +425,8 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 		conn->first_ns = event->h.time_ns; /* the H itself */
 	if (conn->tunnel || conn->role == TL_ROLE_UNDECIDED)
 		return;
+	if (event->call_len)
+		tl_hands_moved(conn);
 	if (event->call_len && conn->h2) {
 		tl_placing_call(&conn->placing, event);
 		tl_conn_h2_read(corr, conn, data, 0);
@@ -474,10 +435,9 @@ void tl_conn_read(struct tl_corr *corr, struct tl_conn *conn, const char *data)
 	of_request = (conn->role == TL_ROLE_SERVER) == received;
 	parser = of_request ? &conn->request : &conn->response;
 	if (event->call_len) {
-		touch(conn);
-		check_tiles(conn);
+		tl_step_tiles(conn);
 		conn->request_at = conn->request.fed;
-		if (!in_step(conn, of_request, (struct tl_span){data, seen}))
+		if (!tl_step_in(conn, of_request, (struct tl_span){data, seen}))
 			return;
 		conn->clean =
 			conn->fcgi ? tl_conn_fcgi_idle(conn) : conn->request.state == TL_HTTP1_IDLE;

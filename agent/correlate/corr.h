@@ -36,8 +36,8 @@ struct tl_gate {
 	uint64_t direct_answers; /* requests that the thread which read them answered */
 	bool direct;	       /* a thread has answered what it had read itself: there is more than
 				  a hand-off, so thread-bracket is never believed */
-	bool handed_over;      /* a thread has answered what another had read: what it turns to next
-				  is not seen, so a tail without more proof is never believed */
+	bool handed_over;      /* a thread has answered what another had read: threads take work
+				  that nobody sees them take */
 	struct tl_form *forms; /* owned: hash table of TL_FORM_SLOTS, NULL before the first */
 	bool forms_full;
 	uint32_t n_forms, trusted;		    /* trusted: forms that prove `tail` */
@@ -56,6 +56,7 @@ struct tl_cproc {
 		blind_ns; /* when a table was full for it: what it serves may be unknown; 0 never */
 	uint32_t open_server; /* server requests open now */
 	uint64_t ended_ns;    /* when one ended last */
+	uint64_t sure_ns;     /* met at work: what lines say about their forms counts from here */
 	uint32_t lost_gen;
 	uint32_t refs;	 /* connections, requests, actors */
 	uint32_t tokens; /* entries in the index of ids */
@@ -120,6 +121,7 @@ struct tl_request {
 	uint64_t writer_wait_ns;  /* the writer's last wait before it; 0 for units */
 	uint64_t writer_other_ns; /* when the writer last touched another connection before it */
 	uint64_t tail_until_ns;	  /* when the writer went on to another; 0 not yet */
+	uint64_t tail_given_ns;	  /* when it was given bytes as a client; 0 not yet */
 	uint64_t tail_forms[TL_TAIL_FORMS]; /* of lines seen behind the response */
 	uint64_t number;		    /* on its connection */
 	uint32_t stream;		    /* HTTP/2; 0: none */
@@ -170,6 +172,7 @@ struct tl_conn {
 	uint8_t role;		   /* enum tl_conn_role */
 	bool desync;		   /* framing unknown */
 	bool quiet;		   /* desync: nothing seems to be in flight */
+	bool asked;		   /* desync: for a body, by a response that is not final */
 	bool pipelined;		   /* its client does not wait for answers: once desync, for ever */
 	bool tunnel;		   /* HTTP is over on it */
 	bool clean; /* this call has not moved bytes of an earlier message in the direction being
@@ -180,6 +183,9 @@ struct tl_conn {
 	uint64_t first_ns, response_first_ns;
 	struct tl_actor_key response_writer;
 	struct tl_actor_key began_by; /* who moved the first byte of the request being read */
+	struct tl_actor_key read_by;  /* server: thread that read since the last write; id 0: none,
+					 TL_ACTOR_SEVERAL */
+	bool written;		      /* since */
 	struct tl_placing placing;
 	uint64_t request_at;	   /* what the request parser had been fed before this call */
 	struct tl_conn_fcgi *fcgi; /* owned: it speaks FastCGI */

@@ -333,7 +333,8 @@ static bool is_evidence(const struct tl_corr *corr, const struct tl_cproc *proc,
 				 1u << TL_HOW_UNIT_BRACKET | TL_LEVEL_SINGLE;
 
 	/* A joined line comes later than it was written. */
-	return proc->started && proc->gate && (corr->options.levels & by_form) &&
+	return proc->started && line->time_ns >= proc->sure_ns && proc->gate &&
+	       (corr->options.levels & by_form) &&
 	       !(line->flags & (TL_LINE_SHARED | TL_LINE_BATCHED | TL_LINE_JOINED)) &&
 	       (line->writer.unit_kind == TL_UNIT_THREAD || line->writer.unit);
 }
@@ -357,6 +358,8 @@ static void sight(struct tl_corr *corr, struct tl_cproc *proc, struct tl_line *l
 		return;
 	if (request)
 		tl_tail_sight(corr, request, form);
+	else
+		tl_tail_miss(corr, actor, line, form);
 	if (!proc->open_server && (!request || form->tail_refuted))
 		tl_form_ambient(corr, proc->gate, form);
 	tl_echo_sight(corr, proc, actor, line, form);

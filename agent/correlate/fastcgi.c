@@ -13,6 +13,10 @@ enum {
 	STDERR = 7,
 };
 
+/* The content of BEGIN_REQUEST, 8 bytes. */
+#define FLAGS_AT 2
+#define KEEP_CONN 1
+
 /* Of the stream of parameters, or of the response. */
 enum state { LENGTHS, NAME, VALUE, LINES, BODY };
 
@@ -341,6 +345,15 @@ static size_t feed_head(struct tl_fastcgi *parser, const char *data, size_t len)
 	return n;
 }
 
+/* Two bytes say what the application is, then come flags. */
+static void on_begin_body(struct tl_fastcgi *parser, const char *data, size_t len)
+{
+	size_t at = 8 - parser->left;
+
+	if (data && at <= FLAGS_AT && at + len > FLAGS_AT)
+		parser->closes = !(data[FLAGS_AT - at] & KEEP_CONN);
+}
+
 /* Content, then padding. `data` NULL: not seen. */
 static size_t feed_record(struct tl_fastcgi *parser, const char *data, size_t len)
 {
@@ -349,8 +362,10 @@ static size_t feed_record(struct tl_fastcgi *parser, const char *data, size_t le
 	bool body = parser->type == STDIN || (parser->type == STDOUT && parser->state == BODY);
 
 	if (part == &parser->pad || parser->type == STDERR || parser->type == END_REQUEST ||
-	    parser->type == BEGIN_REQUEST || parser->type > STDERR)
+	    parser->type > STDERR)
 		; /* not looked at */
+	else if (parser->type == BEGIN_REQUEST)
+		on_begin_body(parser, data, n);
 	else if (body)
 		parser->body_bytes += n;
 	else if (!data)

@@ -27,7 +27,8 @@ struct tl_fastcgi {
 	uint8_t lengths[8], lengths_len;
 	uint8_t state; /* private */
 	bool response, broken;
-	bool told; /* the head was */
+	bool closes; /* the connection ends with the response to the request that began last */
+	bool told;   /* the head was */
 	char name[64];
 	char line[TL_FASTCGI_VALUE_MAX]; /* a parameter's value, or a header line */
 	char method[32], path[TL_FASTCGI_VALUE_MAX];

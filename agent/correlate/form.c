@@ -4,6 +4,7 @@
 #include "agent/correlate/gate.h"
 
 #define FORM_BYTES 256 /* of a line that are looked at */
+#define HEX_MIN 6      /* letters of a word that may be an id without a digit by chance */
 
 struct mask {
 	const char *at, *end;
@@ -15,33 +16,49 @@ static void add(struct mask *m, char c)
 	m->hash = (m->hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
 }
 
-enum { WORD, BREAK, DIGIT };
+enum { WORD = 1, BREAK = 2, DIGIT = 4, HEX = 8 };
 
+/* 0: WORD. */
 static const unsigned char kinds[256] = {
-	[0 ... ' '] = BREAK, ['"'] = BREAK, ['\''] = BREAK, ['('] = BREAK,
-	[')'] = BREAK,	     ['['] = BREAK, [']'] = BREAK,  ['{'] = BREAK,
-	['}'] = BREAK,	     ['<'] = BREAK, ['>'] = BREAK,  [','] = BREAK,
-	[';'] = BREAK,	     ['='] = BREAK, ['|'] = BREAK,  ['0' ... '9'] = DIGIT,
+	[0 ... ' '] = BREAK, ['"'] = BREAK,	  ['\''] = BREAK, ['('] = BREAK,
+	[')'] = BREAK,	     ['['] = BREAK,	  [']'] = BREAK,  ['{'] = BREAK,
+	['}'] = BREAK,	     ['<'] = BREAK,	  ['>'] = BREAK,  [','] = BREAK,
+	[';'] = BREAK,	     ['='] = BREAK,	  ['|'] = BREAK,  ['0' ... '9'] = DIGIT,
+	['a' ... 'f'] = HEX, ['A' ... 'F'] = HEX,
 };
+
+static unsigned kind_of(char c)
+{
+	unsigned kind = kinds[(unsigned char)c];
+
+	return kind ? kind : WORD;
+}
 
 static bool is_break(char c)
 {
-	return kinds[(unsigned char)c] == BREAK;
+	return kind_of(c) == BREAK;
 }
 
-/* A word: as it is without a digit, one mark with. A lone dash stands for a missing number. */
+/* Eight random hex digits are letters only once in 2,600: seen as another form, that one line would
+ * take its form's credit, which must stand behind each response. */
+static bool varies(const char *word, size_t len, unsigned seen)
+{
+	return seen & DIGIT || (seen == HEX && len >= HEX_MIN) || (len == 1 && *word == '-');
+}
+
+/* A word: as it is, or one mark for a number or an id. A lone dash stands for a missing number. */
 static void word(struct mask *m)
 {
 	const char *from = m->at, *at = m->at;
-	unsigned seen = WORD, kind;
+	unsigned seen = 0, kind;
 	uint64_t hash = m->hash;
 
-	for (; at < m->end && (kind = kinds[(unsigned char)*at]) != BREAK; at++) {
+	for (; at < m->end && (kind = kind_of(*at)) != BREAK; at++) {
 		seen |= kind;
 		hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
 	}
 	m->at = at;
-	if (seen & DIGIT || (at - from == 1 && *from == '-'))
+	if (varies(from, (size_t)(at - from), seen))
 		add(m, '0');
 	else
 		m->hash = hash;

@@ -26,8 +26,9 @@ struct tl_form {
 			      response was not yet asked for */
 };
 
-/* Hash of the form of a line's first bytes; never 0. A word with a digit in it is masked whole, a
- * quoted text too unless it is a key or the value of msg, message or event. */
+/* Hash of the form of a line's first bytes; never 0. A word with a digit in it, or of hex letters
+ * alone, is masked whole, a quoted text too unless it is a key or the value of msg, message or
+ * event. */
 uint64_t tl_form_hash(struct tl_span text);
 
 /* The form in the gate's table (which may be NULL) or NULL (hash 0: a line whose

@@ -59,7 +59,6 @@ static void pool(struct tl_gate *to, const struct tl_gate *from)
 	if (from->unit_kind != TL_UNIT_THREAD)
 		to->unit_kind = from->unit_kind;
 	to->direct |= from->direct;
-	to->handed_over |= from->handed_over;
 	to->direct_answers += from->direct_answers;
 	to->relay_confirms += from->relay_confirms;
 	to->relay_contradicts += from->relay_contradicts;
@@ -78,6 +77,8 @@ void tl_gate_join(struct tl_corr *corr, struct tl_cproc *proc, uint64_t service)
 		/* What was pooled may close the gate under lines of its other processes. */
 		tl_hold_all_dirty(corr);
 	}
+	if (proc->gate && gate)
+		gate->handed_over |= proc->gate->handed_over;
 	tl_gate_leave(corr, proc);
 	proc->gate = gate;
 	proc->service = service;

@@ -104,4 +104,7 @@ struct tl_span tl_http1_path(struct tl_span target);
 /* The same for `HTTP/1.`. */
 int tl_http1_looks_response(struct tl_span data);
 
+/* Whether they begin with the status line of a final response, its class included. */
+bool tl_http1_looks_final(struct tl_span data);
+
 #endif

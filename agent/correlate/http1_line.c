@@ -183,6 +183,11 @@ int tl_http1_looks_request(struct tl_span data)
 	return best;
 }
 
+bool tl_http1_looks_final(struct tl_span data)
+{
+	return data.len >= 10 && tl_http1_looks_response(data) == 2 && data.data[9] >= '2';
+}
+
 int tl_http1_looks_response(struct tl_span data)
 {
 	size_t n = data.len < 7 ? data.len : 7;

@@ -9,6 +9,10 @@
  * process id comes round within it. */
 #define START_TICK_NS UINT64_C(10000000)
 
+/* What a process that is older than this was at when we met it is not known: requests that it
+ * serves without our having seen them, lines that seem to stand where nothing is served. */
+#define LATE_NS UINT64_C(1000000000)
+
 static bool same_start(uint64_t a, uint64_t b)
 {
 	return a == b || (a > b ? a - b : b - a) < START_TICK_NS;
@@ -65,6 +69,8 @@ static struct tl_cproc *new_proc(struct tl_corr *corr, uint32_t tgid, uint64_t s
 	proc->tgid = tgid;
 	proc->start_ns = start_ns;
 	proc->serial = ++corr->serial;
+	if (corr->at_ns > start_ns + LATE_NS)
+		proc->sure_ns = corr->at_ns + LATE_NS;
 	tl_gate_join(corr, proc, 0);
 	return proc;
 }

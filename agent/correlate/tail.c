@@ -17,27 +17,36 @@ void tl_tail_end(struct tl_corr *corr, struct tl_actor *actor)
 		request->tail_until_ns = corr->at_ns;
 }
 
+void tl_tail_given(struct tl_corr *corr, struct tl_actor *actor)
+{
+	if (actor->tail && !actor->tail->tail_given_ns)
+		actor->tail->tail_given_ns = corr->at_ns;
+}
+
 /* The actor read the request that it answered, and the rule that says so has not been disproved. */
 static bool is_dedicated(const struct tl_request *request)
 {
 	uint8_t kind = (uint8_t)request->writer->key.kind;
 	const struct tl_gate *gate = request->proc->gate;
 
-	if (!gate)
-		return false;
 	if (kind != TL_UNIT_THREAD && request->reader != request->writer)
 		return !gate->rules[TL_HOW_UNIT_BRACKET].contradicts;
 	return request->proved && !gate->rules[tl_rule_of(kind)].contradicts;
 }
 
-/* A pool's worker that finds its next job without waiting looks the same, each time: a thread's
- * turn to other work is only seen where threads read their requests themselves. */
+/* The thread can have been given nothing since the response. */
 static bool is_strict(const struct tl_request *request, const struct tl_line *line)
+{
+	return line->writer.unit_kind == TL_UNIT_THREAD && line->wait_ns <= request->end_ns &&
+	       (!request->tail_given_ns || line->end_ns < request->tail_given_ns);
+}
+
+/* Threads of the service take work that nobody sees them take. */
+static bool is_blind(const struct tl_request *request)
 {
 	const struct tl_gate *gate = request->proc->gate;
 
-	return line->writer.unit_kind == TL_UNIT_THREAD && request->proved && gate &&
-	       !gate->handed_over && line->wait_ns <= request->end_ns;
+	return !gate || (request->writer->key.kind == TL_UNIT_THREAD && gate->handed_over);
 }
 
 static bool is_finished(const struct tl_request *request)
@@ -46,41 +55,35 @@ static bool is_finished(const struct tl_request *request)
 	       !request->pipelined;
 }
 
-/* The newest response of the actor that was over before the line. */
-static struct tl_request *finished_before(const struct tl_actor *actor, uint64_t time_ns)
+/* The response of the actor that ended last, other than `but`, by then. */
+static struct tl_request *ended_last(const struct tl_actor *actor, uint64_t by_ns,
+				     const struct tl_request *but)
 {
-	for (uint32_t i = actor->n_answered; i-- > 0;) {
+	struct tl_request *last = NULL;
+
+	for (uint32_t i = 0; i < actor->n_answered; i++) {
 		struct tl_request *request = actor->answered[i];
 
-		if (request->settled_ns <= time_ns)
-			return is_finished(request) && request->end_ns <= time_ns ? request : NULL;
+		if (request->state == TL_REQ_DONE && request->end_ns <= by_ns && request != but &&
+		    (!last || request->end_ns >= last->end_ns))
+			last = request;
 	}
-	return NULL;
+	return last;
 }
 
 struct tl_request *tl_tail_of(const struct tl_corr *corr, const struct tl_actor *actor,
 			      const struct tl_line *line)
 {
-	struct tl_request *request = actor ? finished_before(actor, line->time_ns) : NULL;
+	struct tl_request *request = actor ? ended_last(actor, line->time_ns, NULL) : NULL;
 
-	if (!request || !tl_level_on(corr, TL_HOW_TAIL) || line->lost_gen != request->lost_gen)
+	if (!request || !is_finished(request) || !tl_level_on(corr, TL_HOW_TAIL) ||
+	    line->lost_gen != request->lost_gen)
 		return NULL;
 	if (request->tail_until_ns && line->end_ns >= request->tail_until_ns)
 		return NULL;
-	if (line->end_ns > request->end_ns + TL_TAIL_NS)
+	if (line->end_ns > request->end_ns + TL_TAIL_NS || is_blind(request))
 		return NULL;
 	return is_strict(request, line) || is_dedicated(request) ? request : NULL;
-}
-
-/* The response of the same actor before this one. */
-static const struct tl_request *one_before(const struct tl_request *request)
-{
-	const struct tl_actor *actor = request->writer;
-
-	for (uint32_t i = 1; i < actor->n_answered; i++)
-		if (actor->answered[i] == request)
-			return actor->answered[i - 1];
-	return NULL;
 }
 
 static bool has_form(const struct tl_request *request, const struct tl_form *form)
@@ -89,6 +92,14 @@ static bool has_form(const struct tl_request *request, const struct tl_form *for
 		if (request->tail_forms[i] == form->hash)
 			return true;
 	return false;
+}
+
+/* The response before had none of the form, and would have been seen to have it. */
+static bool lacks_form(const struct tl_request *request, const struct tl_request *before,
+		       const struct tl_form *form)
+{
+	return before && is_finished(before) && before->lost_gen == request->lost_gen &&
+	       before->end_ns >= request->proc->sure_ns && !has_form(before, form);
 }
 
 /* False when there is no room. */
@@ -105,16 +116,32 @@ static bool note_form(struct tl_request *request, const struct tl_form *form)
 void tl_tail_sight(struct tl_corr *corr, struct tl_request *request, struct tl_form *form)
 {
 	struct tl_gate *gate = request->proc->gate;
-	const struct tl_request *before = one_before(request);
-	bool known = form->tails > 0;
+	const struct tl_request *before = ended_last(request->writer, request->end_ns, request);
 
 	if (has_form(request, form) || !note_form(request, form)) {
 		tl_form_refute_tail(corr, gate, form);
 		return;
 	}
-	if (known && before && is_finished(before) && !has_form(before, form))
+	if (lacks_form(request, before, form))
 		tl_form_refute_tail(corr, gate, form);
 	tl_form_tail(corr, gate, form);
+}
+
+static bool has_open(const struct tl_actor *actor)
+{
+	for (uint32_t i = 0; i < actor->n_windows; i++)
+		if (actor->windows[i]->state != TL_REQ_DONE)
+			return true;
+	return false;
+}
+
+void tl_tail_miss(struct tl_corr *corr, const struct tl_actor *actor, const struct tl_line *line,
+		  struct tl_form *form)
+{
+	const struct tl_request *request = actor ? actor->tail : NULL;
+
+	if (request && line->wait_ns > request->end_ns && !has_open(actor))
+		tl_form_refute_tail(corr, request->proc->gate, form);
 }
 
 bool tl_tail_believed(const struct tl_corr *corr, const struct tl_request *request,

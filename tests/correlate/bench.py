@@ -27,7 +27,6 @@ import report
 from cells import O
 
 MAIN = ("go", "python", "java", "nginx")
-IN_REQUEST = ("sync", "after-await")
 
 
 def tool(name):
@@ -196,15 +195,15 @@ class Run:
                     stop(process)
 
 
-def summary(result):
-    """Counts over in-request lines, and wrong ones over all lines."""
+def summary(cell, result):
+    """Counts over the lines whose recall is asked, and wrong ones over all lines."""
     right = wrong = none = 0
-    for name, cell in result["lines"].items():
-        wrong += cell["wrong"]
-        if name.split("/")[0] in IN_REQUEST:
-            right += cell["right"]
-            none += cell["none"]
-    everything = sum(cell["right"] for cell in result["lines"].values())
+    for name, lines in result["lines"].items():
+        wrong += lines["wrong"]
+        if name.split("/")[0] in cell.spec.asked:
+            right += lines["right"]
+            none += lines["none"]
+    everything = sum(lines["right"] for lines in result["lines"].values())
     return {"right": right, "wrong": wrong, "none": none, "attached": everything,
             "recall": right / max(1, right + none)}
 
@@ -260,7 +259,7 @@ def run_cell(cell, requests, args):
     except RuntimeError as why:
         print(f"FAILED   {cell.name}: {why}", flush=True)
         return {"cell": cell.name, "total": {"attached": 0, "wrong": 0}, "bad": [str(why)], "requests": 0}
-    total = summary(result)
+    total = summary(cell, result)
     bad = faults(cell, result, total)
     took = time.monotonic() - began
     print(f"{'FAILED ' if bad else 'ok     '} {took:6.1f}s  {cell.name:28} attached {total['attached']:8} wrong {total['wrong']} "

@@ -153,7 +153,8 @@ class Server:
     lines: float          # lines of the class `sync`, `after-await`, `access-log` a request, about
     full: bool = True     # HTTP/1.1 in all its forms: bodies, HEAD, 100-continue, pipelining
     rate: int = 4000      # requests a second on two cores, about: how long a cell may take
-    floor: float = 0.0    # recall of in-request lines that a run must reach
+    floor: float = 0.0    # recall of the lines asked that a run must reach
+    asked: tuple = ("sync", "after-await")  # classes of lines whose recall is told: those written while a request is served
 
 
 SERVER = {
@@ -177,7 +178,8 @@ SERVER = {
     "c-reactor": Server(c("reactor"), PLAIN, 3, full=False, rate=10000),
     "c-shared": Server(c("shared"), PLAIN, 3, full=False, rate=10000),
     "c-batched": Server(c("batched"), PLAIN, 3, full=False, rate=10000),
-    "nginx": Server(nginx('return 200 "$http_x_gt\\n";'), "/sync", 1, rate=15000),
+    "c-forks": Server(c("forks"), "/sync,/late", 3, full=False, rate=3000, floor=0.5),
+    "nginx": Server(nginx('return 200 "$http_x_gt\\n";'), "/sync", 1, rate=15000, floor=0.6, asked=("access-log",)),
     "nginx-go": Server(nginx("proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection '';",
                              go(GO_NEW)), ALL, 3.6, rate=4000),
     "nginx-python": Server(nginx("proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection '';",
@@ -192,7 +194,7 @@ class Cell:
     concurrency: int
     mode: str             # close keepalive pipeline
     variant: str = "plain"  # plain, mix (wire and headers), split, jobs, late-start, late-mix,
-                          # drop, drop-mix, stop, inline, no-uprobes
+                          # drop, drop-mix, stop, inline, no-uprobes, churn
 
     @property
     def name(self):
@@ -213,7 +215,7 @@ class Cell:
         return flags
 
     def noise(self):
-        return {"BACKGROUND": "200", "JOBS": "500" if self.variant == "jobs" else "0"}
+        return {"BACKGROUND": "200", "JOBS": "500" if self.variant == "jobs" else "0", "CHURN": str(int(self.variant == "churn"))}
 
 
 STRESS = ("late-start", "late-mix", "drop", "drop-mix", "stop")
@@ -228,6 +230,8 @@ def matrix():
         for variant in ("mix", "split", "jobs", *STRESS, "inline", "no-uprobes"):
             cells.append(Cell(name, 64, "keepalive", variant))
         cells.append(Cell(name, 64, "close", "mix"))
+        if name.startswith("c-"):
+            cells.append(Cell(name, 64, "close", "churn"))
         if spec.full and not name.startswith("nginx-"):
             cells.append(Cell(name, 8, "pipeline"))
             cells.append(Cell(name, 64, "pipeline", "mix"))
@@ -238,7 +242,7 @@ QUICK = [
     "go:64:keepalive:mix", "go119:8:close", "go:8:pipeline", "go:64:keepalive:no-uprobes", "go:64:keepalive:drop",
     "go:64:keepalive:inline", "python:64:keepalive", "python:64:keepalive:mix", "java:8:close:mix",
     "java-shared:64:keepalive:jobs", "java-async:8:keepalive", "nginx:64:keepalive", "c-threads:64:close",
-    "c-reactor:64:keepalive", "c-shared:64:keepalive:jobs", "c-batched:8:close", "node:8:keepalive", "aiohttp:8:keepalive",
+    "c-reactor:64:keepalive", "c-shared:64:keepalive:jobs", "c-batched:8:close", "c-threads:64:close:churn", "c-forks:8:close", "node:8:keepalive", "aiohttp:8:keepalive",
     "uvicorn:8:keepalive", "gunicorn-gthread:8:keepalive", "puma:8:keepalive", "php:8:keepalive",
 ]
 

@@ -243,16 +243,25 @@ int tl_replay(struct tl_trace *trace, const struct tl_replay_options *options,
 	return r;
 }
 
+static void count_class(const struct tl_replay_result *result, const char *name, uint64_t *right,
+			uint64_t *all)
+{
+	for (unsigned i = 0; i < result->n; i++) {
+		const struct tl_replay_class *row = &result->classes[i];
+
+		if (strcmp(row->name, name) != 0)
+			continue;
+		*right += row->right;
+		*all += row->right + row->wrong + row->none;
+	}
+}
+
 void tl_replay_in_request(const struct tl_replay_result *result, uint64_t *ret_right,
 			  uint64_t *ret_all)
 {
 	*ret_right = *ret_all = 0;
-	for (unsigned i = 0; i < result->n; i++) {
-		const struct tl_replay_class *row = &result->classes[i];
-
-		if (strcmp(row->name, "sync") != 0 && strcmp(row->name, "after-await") != 0)
-			continue;
-		*ret_right += row->right;
-		*ret_all += row->right + row->wrong + row->none;
-	}
+	count_class(result, "sync", ret_right, ret_all);
+	count_class(result, "after-await", ret_right, ret_all);
+	if (!*ret_all)
+		count_class(result, "access-log", ret_right, ret_all);
 }

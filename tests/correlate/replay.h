@@ -46,7 +46,7 @@ int tl_replay(struct tl_trace *trace, const struct tl_replay_options *options,
 	      struct tl_replay_result *ret);
 
 /* Right and none of the lines that are written while their request is served: classes sync and
- * after-await. */
+ * after-await, or access-log where there are none (nginx). */
 void tl_replay_in_request(const struct tl_replay_result *result, uint64_t *ret_right,
 			  uint64_t *ret_all);
 

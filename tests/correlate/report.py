@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 
-IN_REQUEST = ("sync", "after-await")
 CLASSES = ("sync", "after-await", "access-log", "after-response", "child", "pool", "background", "startup")
 
 HEAD = """# Correlation, measured
@@ -16,10 +15,11 @@ Made by `make correlate`; do not edit. One wrong id in any cell fails the run. H
 Each service is unmodified and of stock packages; it logs `gt=`, the first 12 hex digits of SHA-256 of the request id it received, which
 the agent does not know. The levels that read a line's text (`app`, `inline-token`) are off, but in the cells `inline`. A line is *right*
 when its `correlation.id` hashes to its `gt`, *wrong* when it carries another id or is nobody's, else *none*. `recall` is right / all of
-the lines written while their request was served (classes `sync` and `after-await`); the thread levels pay 300 requests until their gate
-opens. Cells are server : concurrency : connection [: variant]; `mix` sends split headers, bodies, HEAD, 100-continue, aborted requests
-and malformed headers, `split` headers in small pieces, `jobs` runs 500 jobs/s on pools, `drop` has a ring of 1 MiB emptied ten times
-a second, `stop` stops the agent for 5 s, `late-start` starts it under load. A background logger writes 200 lines/s in every cell.
+the lines written while their request was served (classes `sync` and `after-await`; of nginx alone, its access lines); the thread
+levels pay 300 requests until their gate opens. Cells are server : concurrency : connection [: variant]; `mix` sends split headers,
+bodies, HEAD, 100-continue, aborted requests and malformed headers, `split` headers in small pieces, `jobs` runs 500 jobs/s on pools,
+`drop` has a ring of 1 MiB emptied ten times a second, `stop` stops the agent for 5 s, `late-start` starts it under load, `churn` takes
+and frees descriptors all the time; the processes of `c-forks` live for 20 requests and leave their ids to their successors. A background logger writes 200 lines/s in every cell.
 """
 
 

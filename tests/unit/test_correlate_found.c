@@ -212,8 +212,50 @@ static void body_met_in_the_middle_of_a_connection_is_no_request(void **state)
 	bed_done(&bed);
 }
 
+/* The head of the request was refused to us, and its body looks like one. */
+static void body_of_a_request_whose_head_was_lost_is_no_request(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, (struct tl_corr_options){0});
+	get_at(&bed, 1, &goroutine, 0, "GET /p HTTP/1.1\r\nx-request-id: first-0001\r\n\r\n");
+	answer(&bed, 1, &goroutine);
+	bed.lost_gen++;
+	get_at(&bed, 1, &goroutine, 500, "GET /p HTTP/1.1\r\nx-request-id: evil-0001\r\n\r\n");
+	assert_int_equal(line(&bed, &goroutine)->how, TL_HOW_NONE);
+	bed_done(&bed);
+}
+
+/* A client that waits to be told to go on, on a connection out of step: its body is no request.
+ * Seen for real, 2 wrong ids. Guard: hear_response() in step.c. */
+static void body_that_was_asked_for_is_no_request_out_of_step(void **state)
+{
+	static const char body[] = "GET /evil HTTP/1.1\r\nx-request-id: evil-0001\r\n\r\n";
+	struct bed bed;
+
+	(void)state;
+	for (int late = 0; late < 2; late++) {
+		bed_init(&bed, (struct tl_corr_options){0});
+		if (!late) {
+			get(&bed, 1, &goroutine, "GET / HTTP/1.1\r\nno header\r\n\r\n");
+			put(&bed, 1, &goroutine, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n");
+			get(&bed, 1, &goroutine, "P");
+			get(&bed, 1, &goroutine, "OST / HTTP/1.1\r\nContent-Length: 51\r\n");
+			get(&bed, 1, &goroutine, "Expect: 100-continue\r\n\r\n");
+		}
+		put(&bed, 1, &goroutine, "HTTP/1.1 100 Continue\r\n\r\n");
+		get(&bed, 1, &goroutine, body);
+		assert_int_equal(line(&bed, &goroutine)->how, TL_HOW_NONE);
+		answer(&bed, 1, &goroutine);
+		request(&bed, 1, &goroutine, "next-0001");
+		assert_id(line(&bed, &goroutine), TL_HOW_UNIT, "next-0001");
+		bed_done(&bed);
+	}
+}
+
 /* Bytes that moved unseen (io_uring) leave what follows unknown, even if it looks like a request.
- * Guard: check_tiles() in conn_read.c. */
+ * Guard: tl_step_tiles() in step.c. */
 static void request_behind_bytes_that_nobody_saw_is_nobodys(void **state)
 {
 	struct bed bed;
@@ -241,6 +283,8 @@ int main(void)
 			request_without_an_answer_on_a_dead_connection_contradicts_nothing),
 		cmocka_unit_test(body_behind_the_last_byte_sent_is_no_request),
 		cmocka_unit_test(body_met_in_the_middle_of_a_connection_is_no_request),
+		cmocka_unit_test(body_of_a_request_whose_head_was_lost_is_no_request),
+		cmocka_unit_test(body_that_was_asked_for_is_no_request_out_of_step),
 		cmocka_unit_test(request_behind_bytes_that_nobody_saw_is_nobodys),
 	};
 

@@ -8,9 +8,10 @@
 #define TASK ((uint8_t)(TL_UNIT_GOROUTINE + 1))
 
 static const struct who t1 = {10, 11, 0, TL_UNIT_THREAD}, t2 = {10, 12, 0, TL_UNIT_THREAD},
-			logger = {10, 13, 0, TL_UNIT_THREAD}, other = {20, 11, 0, TL_UNIT_THREAD},
-			g1 = {10, 11, 101, TL_UNIT_GOROUTINE}, proto = {10, 11, 500, TASK},
-			task1 = {10, 11, 501, TASK}, task2 = {10, 11, 502, TASK};
+			t3 = {10, 14, 0, TL_UNIT_THREAD}, logger = {10, 13, 0, TL_UNIT_THREAD},
+			other = {20, 11, 0, TL_UNIT_THREAD}, g1 = {10, 11, 101, TL_UNIT_GOROUTINE},
+			proto = {10, 11, 500, TASK}, task1 = {10, 11, 501, TASK},
+			task2 = {10, 11, 502, TASK};
 
 static const struct tl_corr_options few = {.gate_confirms = CONFIRMS};
 
@@ -29,13 +30,13 @@ static void a_flushed_buffer_of_many_requests_lines_is_nobodys(void **state)
 	assert_none(noted, TL_WHY_BATCHED);
 	/* Nor is it evidence for its form. */
 	for (int i = 0; i < 2 * CONFIRMS; i++) {
-		request(&bed, 1, &t1, "b");
-		answer(&bed, 1, &t1);
-		assert_none(line_at(&bed, &t1, "buffered", TL_LINE_BATCHED, 0), TL_WHY_BATCHED);
+		request(&bed, 1, &t3, "b");
+		answer(&bed, 1, &t3);
+		assert_none(line_at(&bed, &t3, "flushed", TL_LINE_BATCHED, 0), TL_WHY_BATCHED);
 	}
-	request(&bed, 1, &t1, "c");
-	answer(&bed, 1, &t1);
-	assert_none(say(&bed, &t1, "buffered"), TL_WHY_AFTER_RESPONSE);
+	request(&bed, 1, &t3, "c");
+	answer(&bed, 1, &t3);
+	assert_none(say(&bed, &t3, "flushed"), TL_WHY_AFTER_RESPONSE);
 	bed_done(&bed);
 }
 

@@ -45,12 +45,16 @@ static void forms_mask_what_varies_and_keep_what_tells(void **state)
 		 "{\"level\":\"warn\",\"msg\":\"done\",\"user\":\"bob\",\"n\":22}"},
 		{"don't 1", "don't 2"},
 		{"open 'a b' now", "open 'c' now"},
+		{"id=fadedbee done", "id=0f1e2d3c done"},
+		{"[ABCDEFabcdef]", "[123456123456]"},
 	};
 	static const char *const other[][2] = {
 		{"job 1 started", "job 1 ended"},
 		{"{\"msg\":\"done\"}", "{\"msg\":\"begun\"}"},
 		{"{\"a\":\"x\"}", "{\"b\":\"x\"}"},
 		{"", "x"},
+		{"feed 1", "fade 1"},
+		{"decaffeinated 1", "faded 1"},
 	};
 
 	(void)state;
@@ -347,6 +351,7 @@ static void a_thread_that_was_given_nothing_else_owns_its_lines_without_overlap(
 	(void)state;
 	bed_init(&bed, few);
 	bed.now += 10 * TL_SEC; /* so that what was long ago is not before the clock's begin */
+	bed.start_ns += 10 * TL_SEC;
 	prove_alone(&bed, CONFIRMS);
 	for (unsigned i = 0; i < CONFIRMS; i++)
 		assert_none(&bed.lines[i], TL_WHY_GATE_CLOSED);
@@ -367,6 +372,7 @@ static void a_joined_line_has_no_form_and_needs_one(void **state)
 	(void)state;
 	bed_init(&bed, few);
 	bed.now += 10 * TL_SEC;
+	bed.start_ns += 10 * TL_SEC;
 	prove_alone(&bed, CONFIRMS);
 	waits(&bed, &t1);
 	request(&bed, 1, &t1, "a");
@@ -552,28 +558,6 @@ static void what_a_worker_says_after_its_response_is_not_the_next_requests(void 
 	bed_done(&bed);
 }
 
-/* Under load the next job is always there: what the worker says first of it stands right behind its
- * last response, once each time. Seen for real with a shared pool: 2,880 wrong ids until a tail
- * needed a thread that reads its requests itself. */
-static void the_next_jobs_first_line_is_no_tail_of_the_last_response(void **state)
-{
-	struct bed bed;
-
-	(void)state;
-	bed_init(&bed, few);
-	request(&bed, 3, &reactor, "open");
-	for (unsigned i = 0; i < 3 * CONFIRMS; i++) {
-		request(&bed, 1, &reactor, "a");
-		request(&bed, 2, &reactor, "b");
-		answer(&bed, 1, &w1);
-		say(&bed, &w1, "begin 1");
-		answer(&bed, 2, &w1);
-		say(&bed, &w1, "begin 2");
-	}
-	assert_int_equal(lines_by(&bed, TL_HOW_TAIL), 0);
-	bed_done(&bed);
-}
-
 static void a_thread_that_answers_what_it_read_ends_the_belief_in_hand_over(void **state)
 {
 	struct bed bed;
@@ -749,6 +733,41 @@ static void a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read(
 	held = say(&bed, &t1, "told 1");
 	answer(&bed, 1, &t1);
 	assert_none(held, TL_WHY_AMBIGUOUS);
+	bed_done(&bed);
+}
+
+/* Two requests in one segment: which of them the thread is at, no weaker rule may say. */
+static void where_several_fit_by_the_stronger_rule_the_weaker_is_not_asked(void **state)
+{
+	struct bed bed;
+	struct noted *noted;
+
+	(void)state;
+	bed_init(&bed, few);
+	for (unsigned i = 0; i < CONFIRMS; i++) {
+		request(&bed, 1, &t1, "req-1111aaaa");
+		request(&bed, 2, &t2, "req-2222bbbb");
+		ask(&bed, 101, &w1, "req-1111aaaa");
+		ask(&bed, 102, &w2, "req-2222bbbb");
+		be_told(&bed, 101, &w1);
+		say(&bed, &w1, "told 1");
+		be_told(&bed, 102, &w2);
+		say(&bed, &w2, "told 2");
+		answer(&bed, 1, &t1);
+		answer(&bed, 2, &t2);
+	}
+	request(&bed, 1, &t1, "req-3333cccc");
+	ask(&bed, 101, &t1, "req-3333cccc");
+	be_told(&bed, 101, &t1);
+	noted = say(&bed, &t1, "told 1");
+	answer(&bed, 1, &t1);
+	assert_id(noted, TL_HOW_THREAD, "req-3333cccc");
+	get(&bed, 3, &t1,
+	    "GET / HTTP/1.1\r\nX-Request-Id: req-4444dddd\r\n\r\n"
+	    "GET / HTTP/1.1\r\nX-Request-Id: req-5555eeee\r\n\r\n");
+	ask(&bed, 101, &t1, "req-4444dddd");
+	be_told(&bed, 101, &t1);
+	assert_none(say(&bed, &t1, "told 1"), TL_WHY_AMBIGUOUS);
 	bed_done(&bed);
 }
 
@@ -945,7 +964,6 @@ int main(void)
 		cmocka_unit_test(a_form_not_yet_known_is_not_believed),
 		cmocka_unit_test(a_line_before_its_requests_header_is_ambient_from_then_on),
 		cmocka_unit_test(what_a_worker_says_after_its_response_is_not_the_next_requests),
-		cmocka_unit_test(the_next_jobs_first_line_is_no_tail_of_the_last_response),
 		cmocka_unit_test(a_thread_that_answers_what_it_read_ends_the_belief_in_hand_over),
 		cmocka_unit_test(a_held_line_whose_worker_never_answers_is_none),
 		cmocka_unit_test(who_asks_another_service_with_an_open_requests_id_works_for_it),
@@ -955,6 +973,7 @@ int main(void)
 		cmocka_unit_test(an_outbound_request_with_ids_of_two_is_nobodys),
 		cmocka_unit_test(
 			a_thread_that_asks_with_anothers_id_disagrees_with_what_it_has_read),
+		cmocka_unit_test(where_several_fit_by_the_stronger_rule_the_weaker_is_not_asked),
 		cmocka_unit_test(a_task_that_answers_owns_its_lines_between_header_and_response),
 		cmocka_unit_test(a_task_that_writes_for_several_requests_at_once_is_nobodys),
 		cmocka_unit_test(a_level_that_is_switched_off_does_not_speak),

@@ -26,7 +26,7 @@ static const struct floor {
 	{"python-64-keepalive", 65},	       {"java-64-keepalive-mix", 60},
 	{"java-shared-64-keepalive-jobs", 60}, {"c-threads-64-close", 70},
 	{"aiohttp-8-keepalive", 50},	       {"uvicorn-8-keepalive", 55},
-	{"gunicorn-gthread-8-keepalive", 50},
+	{"gunicorn-gthread-8-keepalive", 50},  {"nginx-64-keepalive", 78},
 };
 
 static unsigned floor_of(const char *file)

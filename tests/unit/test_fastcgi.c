@@ -7,6 +7,8 @@
 
 #define CONN 88
 
+static bool keeps = true; /* the web server wants the next requests' connection to stay */
+
 static void record(struct tl_buf *out, uint8_t type, const void *data, size_t len, uint8_t pad)
 {
 	uint8_t head[8] = {1, type, 0, 1, (uint8_t)(len >> 8), (uint8_t)len, pad, 0};
@@ -48,7 +50,7 @@ static void fastcgi_request(struct tl_buf *out, const char *id)
 	param(&params, "HTTP_X_REQUEST_ID", id);
 	param(&params, "REQUEST_METHOD", "POST");
 	param(&params, "EMPTY", "");
-	record(out, 1, "\0\1\0\0\0\0\0\0", 8, 0);
+	record(out, 1, keeps ? "\0\1\1\0\0\0\0\0" : "\0\1\0\0\0\0\0\0", 8, 0);
 	record(out, 4, params.data, 100, 3);
 	record(out, 4, params.data + 100, params.len - 100, 0);
 	record(out, 4, NULL, 0, 0);
@@ -183,6 +185,32 @@ static void two_requests_at_once_on_a_connection_are_not_followed(void **state)
 	tl_buf_done(&answered);
 }
 
+static void a_connection_that_ends_with_its_request_is_forgotten(void **state)
+{
+	struct tl_buf asked = {0}, answered = {0};
+	struct tl_corr_usage usage;
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, (struct tl_corr_options){0});
+	fastcgi_answer(&answered, "Content-Type: text/html\r\n\r\n");
+	for (size_t piece = 8; piece < 700; piece = piece < 30 ? piece + 1 : piece * 3) {
+		keeps = piece % 2;
+		fastcgi_request(&asked, "php-1");
+		move(&bed, &worker, TL_EVF_RECV, &asked, piece);
+		tl_corr_usage(bed.corr, &usage);
+		assert_int_equal(usage.conns, 1);
+		move(&bed, &worker, 0, &answered, piece);
+		tl_corr_usage(bed.corr, &usage);
+		assert_int_equal(usage.conns, keeps);
+		tl_buf_clear(&asked);
+	}
+	keeps = true;
+	bed_done(&bed);
+	tl_buf_done(&asked);
+	tl_buf_done(&answered);
+}
+
 static void what_begins_a_request_is_known_by_8_bytes(void **state)
 {
 	(void)state;
@@ -199,6 +227,7 @@ int main(void)
 		cmocka_unit_test(the_web_server_is_the_client),
 		cmocka_unit_test(a_line_of_php_fpm_needs_no_proof),
 		cmocka_unit_test(two_requests_at_once_on_a_connection_are_not_followed),
+		cmocka_unit_test(a_connection_that_ends_with_its_request_is_forgotten),
 		cmocka_unit_test(what_begins_a_request_is_known_by_8_bytes),
 	};
 

@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small C services under test: `cserver PORT threads|reactor|shared|batched`.
+/* Small C services under test: `cserver PORT threads|reactor|shared|batched|forks`.
  * threads: a thread per connection reads, logs and answers. reactor: one thread reads with epoll, a
  * pool of 8 logs and answers. shared: as reactor, and the pool runs jobs of nobody's request too
- * (JOBS a second). batched: as threads, its lines through a stdio buffer that all threads share. */
+ * (JOBS a second). batched: as threads, its lines through a stdio buffer that all threads share.
+ * forks: processes that serve a few connections each, and whose successors have their process ids.
+ * CHURN=1: a thread that takes and frees file descriptors all the time, of files, pipes and
+ * sockets, so that a connection's number is something else's before and after. */
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +26,8 @@
 
 #define HEAD_MAX 65536
 #define WORKERS 8
+#define CHURNED 32
+#define CONNECTIONS_OF_A_PROCESS 20
 
 struct client {
 	int fd;
@@ -284,6 +294,84 @@ static void start(void *(*run)(void *), void *arg)
 	pthread_detach(thread);
 }
 
+static int any_fd(unsigned n)
+{
+	int pair[2];
+
+	if (n % 3 == 0)
+		return open("/dev/null", O_WRONLY);
+	if (n % 3 == 1)
+		return socket(AF_INET, SOCK_STREAM, 0);
+	if (pipe(pair))
+		return -1;
+	close(pair[0]);
+	return pair[1];
+}
+
+static void *churn(void *arg)
+{
+	int fds[CHURNED];
+
+	for (unsigned n = 0;; n++) {
+		for (unsigned i = 0; i < CHURNED; i++)
+			fds[i] = any_fd(n + i);
+		nap(1000);
+		for (unsigned i = 0; i < CHURNED; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+	}
+	return arg;
+}
+
+/* --- forks --- */
+
+static _Noreturn void serve_some(int server)
+{
+	say("background", "-", "a process begins");
+	for (int i = 0; i < CONNECTIONS_OF_A_PROCESS; i++) {
+		struct client *c = calloc(1, sizeof(*c));
+		int r = 0;
+
+		if (!c)
+			break;
+		c->fd = accept(server, NULL, NULL);
+		while (c->fd >= 0 && (r = read_more(c)) == 0)
+			;
+		if (r > 0)
+			serve(c);
+		end(c);
+	}
+	say("background", "-", "a process ends");
+	_exit(0);
+}
+
+/* Under this process id, where it is free and we may choose. */
+static pid_t start_process(int server, pid_t wanted)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD,
+				  .set_tid = wanted ? (uint64_t)(uintptr_t)&wanted : 0,
+				  .set_tid_size = wanted ? 1 : 0};
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0 && wanted)
+		return start_process(server, 0);
+	if (pid == 0)
+		serve_some(server);
+	return pid;
+}
+
+static void keep_processes(int server)
+{
+	for (int i = 0; i < WORKERS; i++)
+		start_process(server, 0);
+	for (;;) {
+		pid_t ended = waitpid(-1, NULL, 0);
+
+		if (ended > 0)
+			start_process(server, ended);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -300,6 +388,10 @@ int main(int argc, char **argv)
 		return 1;
 	say("startup", "-", "starting");
 	start(background, strcmp(argv[2], "shared") == 0 ? &job : NULL);
+	if (rate("CHURN"))
+		start(churn, NULL);
+	if (strcmp(argv[2], "forks") == 0)
+		keep_processes(server);
 	if (pooled) {
 		poller = epoll_create1(0);
 		start(reactor, NULL);
