@@ -88,7 +88,7 @@ static const struct tl_option options[] = {
 	 .offset = FIELD(in_flight),
 	 .value = "4",
 	 .min = 1,
-	 .max = TL_ELASTIC_IN_FLIGHT_MAX,
+	 .max = TL_FLIGHT_MAX,
 	 .metavar = "N",
 	 .help = "Requests under way at once, at most; fewer while the server is busy."},
 	{.name = "request-size",
@@ -168,6 +168,9 @@ static int check_settings(const struct tl_elastic_settings *s, struct tl_error *
 	return 0;
 }
 
+#define BULK                                                                                       \
+	"/_bulk?filter_path=errors,error,items.*.status,items.*.error.type,items.*.error.reason"
+
 static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 {
 	const struct tl_elastic_settings *s = elastic->settings;
@@ -180,42 +183,34 @@ static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 		.cert = s->cert,
 		.key = s->key,
 		.timeout_ns = s->timeout_ns,
-		.connections = (unsigned)s->in_flight,
+		.connections = 1,
 	};
-	int r = tl_http_new(&http, &elastic->http, error);
+	const struct tl_flight_options flight = {
+		.ops = &tl_elastic_flight,
+		.arg = elastic,
+		.http = &http,
+		.path = s->data_stream ? BULK ",items.*._index" : BULK,
+		.content_type = "application/x-ndjson",
+		.gzip_level = s->gzip ? GZIP_LEVEL : 0,
+		.most = (unsigned)s->in_flight,
+		.chunk_bytes = s->request_bytes,
+	};
+	int r = tl_http_new(&http, &elastic->questions, error);
 
-	http.connections = 1;
-	if (r == 0)
-		r = tl_http_new(&http, &elastic->questions, error);
-	for (int64_t i = 0; r == 0 && s->gzip && i < s->in_flight; i++) {
-		r = tl_gzip_new(GZIP_LEVEL, &elastic->slots[i].gzip);
-		if (r < 0)
-			return tl_error_set(error, r, "out of memory");
-	}
-	return r;
+	return r < 0 ? r : tl_flight_open(&elastic->flight, &flight, error);
 }
 
 static void elastic_close(struct tl_sink *sink)
 {
 	struct tl_elastic *elastic = (struct tl_elastic *)sink;
 
-	if (elastic->http)
-		tl_http_free(elastic->http);
+	tl_flight_done(&elastic->flight);
 	if (elastic->questions)
 		tl_http_free(elastic->questions);
+	tl_buf_done(&elastic->sifted);
+	tl_buf_done(&elastic->copied);
 	tl_buf_done(&elastic->stream.body);
 	tl_arena_done(&elastic->arena);
-	for (size_t i = 0; i < TL_ELASTIC_IN_FLIGHT_MAX; i++) {
-		struct tl_elastic_slot *slot = &elastic->slots[i];
-
-		tl_buf_done(&slot->body);
-		tl_buf_done(&slot->packed);
-		tl_buf_done(&slot->sifted);
-		tl_buf_done(&slot->copied);
-		tl_buf_done(&slot->request.answer);
-		if (slot->gzip)
-			tl_gzip_free(slot->gzip);
-	}
 	free(elastic);
 }
 
@@ -231,7 +226,6 @@ static int elastic_open(const void *settings, struct tl_sink **ret_sink, struct 
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	elastic->sink.ops = &tl_sink_elasticsearch;
 	elastic->settings = settings;
-	elastic->window = elastic->settings->in_flight < 2 ? 1 : 2;
 	elastic->mapper = (struct tl_elastic_mapper){
 		.mapping = (enum tl_elastic_mapping)elastic->settings->mapping,
 		.data_stream = elastic->settings->data_stream,

@@ -59,6 +59,12 @@ int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_ht
 void tl_http_free(struct tl_http *http);
 TL_DEFINE_CLEANUP(struct tl_http *, tl_http_free);
 
+/* Releases what the request owns: its answer. */
+static inline void tl_http_request_done(struct tl_http_request *request)
+{
+	tl_buf_done(&request->answer);
+}
+
 /* Sends `request`, which must stay where it is until it is done. Errors: -EBUSY every connection is
  * in use; -ENOMEM. */
 int tl_http_start(struct tl_http *http, struct tl_http_request *request);
