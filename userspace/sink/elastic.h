@@ -59,7 +59,8 @@ int tl_elastic_build(struct tl_elastic *elastic, struct tl_chunk *chunk, struct 
  * not answered. */
 int tl_elastic_undo(struct tl_elastic *elastic, struct tl_chunk *chunk, struct tl_span where);
 
-/* Says why `request` failed as a whole, with advice. Returns -ECONNREFUSED, -EACCES or -EPROTO. */
+/* Says why `request` failed as a whole, with advice. Returns -ECONNREFUSED, -EACCES (credentials,
+ * rights, certificate) or -EPROTO. */
 int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_request *request,
 		    const char *what, struct tl_error *error);
 

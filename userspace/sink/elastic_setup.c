@@ -24,6 +24,13 @@ int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_reque
 	char reason[200];
 
 	tl_bulk_reason(tl_buf_span(&request->answer), reason, sizeof(reason));
+	if (request->distrusted)
+		return tl_error_set(
+			error, -EACCES,
+			"%s: the certificate of %s is not believed (%s); give the "
+			"authority that signed it by --ca, and the name that stands in it "
+			"by --url",
+			what, url, request->why);
 	if (request->status == 0)
 		return tl_error_set(
 			error, -ECONNREFUSED,
@@ -33,7 +40,8 @@ int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_reque
 	if (request->status == 401)
 		return tl_error_set(error, -EACCES,
 				    "%s: %s refuses the credentials (401 %s); check --user and "
-				    "--password-file, or --api-key-file",
+				    "--password-file, or --api-key-file (or their environment "
+				    "variables)",
 				    what, url, reason);
 	if (request->status == 403)
 		return tl_error_set(
@@ -82,7 +90,8 @@ static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request,
 	for (;;) {
 		int r = call(elastic, "GET", "/", (struct tl_span){0}, request, error);
 
-		if ((r == 0 && request->status < 500) || tl_mono_ns() >= deadline)
+		if ((r == 0 && request->status < 500) || request->distrusted ||
+		    tl_mono_ns() >= deadline)
 			return r;
 		tl_msg_limited(&gate, 5000, TL_WARNING, "no answer from %s (%s); waiting",
 			       elastic->settings->url, r < 0 ? request->why : "it is not ready");

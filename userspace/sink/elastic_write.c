@@ -52,6 +52,20 @@ static void landed(struct verdicts *v, const struct tl_bulk_item *item, uint32_t
 	v->astray->items[v->astray->n++] = index;
 }
 
+/* A right that is missing does not come by itself. */
+static void denied(struct tl_elastic *elastic, const struct tl_bulk_item *item)
+{
+	const struct tl_elastic_settings *s = elastic->settings;
+	char reason[256];
+
+	tl_bulk_text(item->reason, reason, sizeof(reason));
+	tl_error_set(
+		&elastic->flight.fatal, -EACCES,
+		"%s denies the right to write (%s); the user needs create_index and create_doc "
+		"on %s* and %s*",
+		s->url, reason, s->data_stream ? s->data_stream : s->index_prefix, s->http_prefix);
+}
+
 static void on_item(void *arg, const struct tl_bulk_item *item)
 {
 	struct verdicts *v = arg;
@@ -70,6 +84,8 @@ static void on_item(void *arg, const struct tl_bulk_item *item)
 			break;
 		/* fall through */
 	case TL_BULK_RETRY:
+		if (strcmp(item->type, "security_exception") == 0)
+			denied(v->elastic, item);
 		v->why = item->type;
 		v->retry->items[v->retry->n++] = index;
 		return;

@@ -5,6 +5,7 @@
 #include "userspace/sink/elastic.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "userspace/base/clock.h"
 
@@ -51,17 +52,19 @@ static const struct tl_option options[] = {
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(user),
 	 .metavar = "NAME",
+	 .env = "TAPLINE_SEARCH_USER",
 	 .help = "User of basic authentication."},
 	{.name = "password-file",
 	 .type = TL_OPT_SECRET,
 	 .offset = FIELD(password),
 	 .metavar = "FILE",
-	 .help = "File with the user's password."},
+	 .help = "File with the user's password; without it TAPLINE_SEARCH_PASSWORD has it."},
 	{.name = "api-key-file",
 	 .type = TL_OPT_SECRET,
 	 .offset = FIELD(api_key),
 	 .metavar = "FILE",
-	 .help = "File with an API key (its base64 form), instead of user and password."},
+	 .help = "File with an API key (its base64 form), instead of user and password; "
+		 "TAPLINE_SEARCH_API_KEY has one too."},
 	{.name = "ca",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(ca),
@@ -149,6 +152,26 @@ static int check_name(const char *option, const char *name, struct tl_error *err
 	return 0;
 }
 
+static const char *from_environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+/* Flags and files are stronger than the environment; who names a user means no key that lies there.
+ */
+static void add_credentials(const struct tl_elastic_settings *s, struct tl_http_settings *http)
+{
+	http->user = s->api_key ? NULL : s->user;
+	http->password = s->password;
+	http->api_key = s->api_key;
+	if (http->user && !http->password)
+		http->password = from_environment("TAPLINE_SEARCH_PASSWORD");
+	if (!http->user && !http->api_key)
+		http->api_key = from_environment("TAPLINE_SEARCH_API_KEY");
+}
+
 static int check_settings(const struct tl_elastic_settings *s, struct tl_error *error)
 {
 	int r = check_name("index-prefix", s->index_prefix, error);
@@ -176,9 +199,6 @@ static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 	const struct tl_elastic_settings *s = elastic->settings;
 	struct tl_http_settings http = {
 		.url = s->url,
-		.user = s->user,
-		.password = s->password,
-		.api_key = s->api_key,
 		.ca = s->ca,
 		.cert = s->cert,
 		.key = s->key,
@@ -195,8 +215,10 @@ static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 		.most = (unsigned)s->in_flight,
 		.chunk_bytes = s->request_bytes,
 	};
-	int r = tl_http_new(&http, &elastic->questions, error);
+	int r;
 
+	add_credentials(s, &http);
+	r = tl_http_new(&http, &elastic->questions, error);
 	return r < 0 ? r : tl_flight_open(&elastic->flight, &flight, error);
 }
 

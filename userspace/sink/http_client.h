@@ -44,6 +44,7 @@ struct tl_http_request {
 	void *tag; /* the caller's */
 
 	int status;		 /* 0: there was no answer, see `why` */
+	bool distrusted;	 /* because the server's certificate is not believed */
 	struct tl_buf answer;	 /* owned by the request: tl_buf_done */
 	uint64_t retry_after_ns; /* as the server asked, 0 it did not */
 	char why[256];

@@ -8,7 +8,7 @@
  *   413, 400, other 4xx and 5xx
  *                        never again as it is: the chunk comes back as two halves, so that in the
  *                        end the one record that spoils it is named and buried.
- *   3xx 401 403 404 405 407 415
+ *   3xx 401 403 404 405 407 415, a certificate that is not believed at the first request
  *                        a person must act: the program ends and says what to do.
  * A server that has never taken anything and refuses a hundred records is taken for the wrong one:
  * they are not buried, the program ends. */
@@ -136,6 +136,10 @@ static bool answered(void *arg, struct tl_http_request *request, struct tl_chunk
 		good = taken(otlp, chunk, request);
 		break;
 	case TL_OTLP_NOT_NOW:
+		if (request->distrusted && !otlp->accepted) {
+			tl_otlp_advise(request, &otlp->flight.fatal);
+			break;
+		}
 		snprintf(why, sizeof(why), "status %d", request->status);
 		tl_flight_pause(&otlp->flight, request, chunk,
 				request->status ? why : request->why);
