@@ -187,8 +187,9 @@ fuzz: ## Fuzz the parsers of hostile bytes (clang libFuzzer), FUZZ_SECONDS each
 	$(Q)tests/fuzz/run.sh
 
 .PHONY: docs
-docs: all ## Make docs/configuration.md and the man pages again
+docs: all ## Make docs/configuration.md, the settings in docs/sinks and the man pages again
 	$(Q)$(O)/tapline config reference > docs/configuration.md
+	$(Q)for f in docs/sinks/*.md; do $(O)/tapline config page $$f > $(O)/page.md && cp $(O)/page.md $$f || exit 1; done
 	$(Q)mkdir -p $(O)/man && for c in run tail search status web agent stream 'sink elasticsearch' 'sink file' 'sink otlp' 'sink s3' 'sink store' 'sink timescale'; do \
 		$(O)/tapline config man "$$c" > "$(O)/man/tapline-$$(echo $$c | tr ' ' -).1"; done
 

@@ -32,6 +32,12 @@ done
 if [ -x "$O/tapline" ]; then
 	"$O/tapline" config reference | diff -u docs/configuration.md - > "$O/check/reference.diff" \
 		|| say "docs/configuration.md is not what the tables say: run \`make docs\`"
+	for page in docs/sinks/*.md; do
+		"$O/tapline" config page "$page" | diff -u "$page" - > "$O/check/page.diff" || say "$page is not what the tables say: run \`make docs\`"
+	done
+	for sink in $(sed -n 's/^## tapline sink //p' docs/configuration.md); do
+		grep -q "^<!-- settings of $sink -->" "docs/sinks/$sink.md" || say "docs/sinks/$sink.md is missing or has no settings"
+	done
 fi
 hits=$(git grep -nE '/work/(main|shared|\.library)|\.\./shared' -- . ':!tests/check.sh' || true)
 [ -z "$hits" ] || say "paths of one machine:"$'\n'"$hits"

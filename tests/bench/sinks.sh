@@ -105,6 +105,127 @@ bench_s3() {
 	"$servers/s3.sh" stop --dir "$work/s3"
 }
 
+# --- elasticsearch and otlp: records in memory to a server that takes everything at once ---
+
+hz=$(getconf CLK_TCK)
+cpu_ms() { awk -v hz="$hz" '{ sub(/.*\) /, ""); printf "%d", ($12 + $13) * 1000 / hz }' "/proc/$1/stat"; }
+
+start_stub() {
+	background stub "$bench/bench_stub" "$work/stub.port"
+	wait_until 10 "the stub does not start" test -s "$work/stub.port"
+	stub=http://127.0.0.1:$(cat "$work/stub.port")
+}
+
+# bulk_round NAME ARGS...: docs/s and docs/s per core of one run.
+bulk_round() {
+	"$bench/bench_bulk" "$stub" "$bulk_rows" "${@:2}" > "$work/out" 2>> "$work/bench.log" || die "bench_bulk: $(tail -1 "$work/bench.log")"
+	awk '{ printf "%.0f\n", $1 / $3 }' "$work/out" >> "$results/bulk.$1.wall"
+	awk '{ printf "%.0f\n", $1 / $4 }' "$work/out" >> "$results/bulk.$1.core"
+}
+
+# rsyslog follows a file of the same records and sends them as they are, without ids and unpacked.
+rsyslog_round() {
+	local dir=$work/rsyslog.$RANDOM$RANDOM had began used
+	mkdir "$dir"
+	cat > "$dir/rsyslog.conf" <<-END
+		global(workDirectory="$dir" maxMessageSize="64k")
+		module(load="imfile" mode="inotify")
+		module(load="omelasticsearch")
+		template(name="plain" type="list") { property(name="msg") }
+		ruleset(name="out") {
+			action(type="omelasticsearch" server="127.0.0.1" serverport="${stub##*:}" searchIndex="tapline-logs-2026.11.20" searchType=""
+				bulkmode="on" maxbytes="4m" template="plain" queue.type="LinkedList" queue.size="100000" queue.dequeuebatchsize="5000")
+		}
+		input(type="imfile" file="$work/records" tag="bench" ruleset="out")
+	END
+	had=$(curl -s "$stub/count")
+	began=$EPOCHREALTIME
+	background rsyslog rsyslogd -n -f "$dir/rsyslog.conf" -i "$dir/pid"
+	took() { [ $(($(curl -s "$stub/count") - had)) -ge "$bulk_rows" ]; }
+	wait_until 120 "rsyslog sent $(($(curl -s "$stub/count") - had)) of $bulk_rows" took
+	used=$(cpu_ms "$last")
+	awk -v n="$bulk_rows" -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f\n", n / (b - a) }' >> "$results/bulk.rsyslog.wall"
+	awk -v n="$bulk_rows" -v ms="$used" 'BEGIN { printf "%.0f\n", n * 1000 / ms }' >> "$results/bulk.rsyslog.core"
+	stop_pid "$last"
+}
+
+ratio() { paste "$results/$1" "$results/$2" | awk '{ printf "%.3f\n", $1 / $2 }' > "$results/$1.ratio"; figure "$results/$1.ratio"; }
+
+bench_bulk() {
+	local bulk_rows=$rows round name
+	start_stub
+	"$bench/bench_bulk" "$stub" "$bulk_rows" floor 0 "$work/records"
+	for round in $(seq "$rounds"); do
+		bulk_round floor floor 0
+		bulk_round plain elastic 0
+		bulk_round gzip elastic 1
+		rsyslog_round
+		bulk_round otlp-plain otlp 0
+		bulk_round otlp-gzip otlp 1
+	done
+	say; say "== elasticsearch, otlp: $bulk_rows records of $(($(stat -c %s "$work/records") / bulk_rows)) B to a server that takes all at once; $rounds rounds in turn, median (min..max)"
+	printf '  %-44s %-34s %-24s %s\n' '' 'records/s per core of the client' 'beside the floor' 'records/s'
+	for name in floor plain gzip rsyslog otlp-plain otlp-gzip; do
+		printf '  %-44s %-34s %-24s %s\n' "$(bulk_label $name)" "$(figure "$results/bulk.$name.core")" "$(ratio bulk.$name.core bulk.floor.core)" "$(figure "$results/bulk.$name.wall")"
+	done
+	say "  elasticsearch, not packed, beside rsyslog: $(ratio bulk.plain.core bulk.rsyslog.core)"
+}
+
+bulk_label() {
+	case $1 in
+	floor) echo "the floor: bodies of constants, one request" ;;
+	plain) echo "elasticsearch, --no-gzip" ;;
+	gzip) echo "elasticsearch, as it is set (gzip)" ;;
+	rsyslog) echo "rsyslog + omelasticsearch, imfile, no ids" ;;
+	otlp-plain) echo "otlp, --request-compression none" ;;
+	otlp-gzip) echo "otlp, as it is set (protobuf, gzip)" ;;
+	esac
+}
+
+# --- memory: each sink over a real Kafka, the most that it ever had resident ---
+
+memory_of() { # NAME IS-DONE ARGS...
+	local name=$1 done=$2 pid
+	background "memory-$name" "$tapline" sink "${@:3}" --brokers "$brokers" --instance m
+	pid=$last
+	wait_until 120 "$name: not all of $rows arrived: $(tail -1 "$work/memory-$name.log")" "$done"
+	printf '  %-20s %s MiB\n' "$name" "$(awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$pid/status")"
+	awk '/^VmHWM/ { print $2 / 1024 }' "/proc/$pid/status" >> "$results/memory"
+	stop_pid "$pid"
+}
+
+read_all() {
+	[ "$(curl -s "http://127.0.0.1:$metrics_port/metrics" | awk '/^tapline_sink_records_total.*(written|duplicate)/ { n += $2 } END { print n + 0 }')" -ge "$rows" ]
+}
+
+# A sink that collects counts what it has stored; the rest is brought away while it is stopped.
+no_lag() { curl -s "http://127.0.0.1:$metrics_port/metrics" | grep -q '^tapline_consumer_lag_records 0$'; }
+
+bench_memory() {
+	local metrics_port
+	metrics_port=$(bash -c '. "$1"; srv_free_port' _ "$servers/lib.sh")
+	start_kafka
+	[ -n "${stub:-}" ] || start_stub
+	"$servers/kafka.sh" tool --dir "$work/kafka" topics --create --topic tapline.logs --partitions 6 > /dev/null
+	"$bench/bench_bulk" "$stub" "$rows" floor 0 "$work/records"
+	kcat -b "$brokers" -t tapline.logs -P -l "$work/records" -X partitioner=random -z lz4
+	"$servers/postgres.sh" start --dir "$work/plain" --kind plain --owner $$ --set max_wal_size=4GB
+	export PGPASSFILE=$work/plain/pgpass
+	start_s3 --bucket bench
+	mkdir "$work/files"
+	say; say "== memory: the most resident while $rows records in Kafka are brought away"
+	memory_of elasticsearch read_all elasticsearch --url "$stub" --metrics "127.0.0.1:$metrics_port"
+	memory_of otlp read_all otlp --url "$stub" --metrics "127.0.0.1:$metrics_port"
+	memory_of timescale read_all timescale --logs --dsn "$(sed -n 's/^POSTGRES_DSN="\(.*\)"/\1/p' "$work/plain/env")" --metrics "127.0.0.1:$metrics_port"
+	memory_of s3 no_lag s3 --endpoint "$S3_ENDPOINT" --bucket bench --metrics "127.0.0.1:$metrics_port"
+	memory_of file read_all file --path "$work/files" --metrics "127.0.0.1:$metrics_port"
+	memory_of store read_all store --path "$work/memory.db" --metrics "127.0.0.1:$metrics_port"
+	sort -n "$results/memory" | tail -1 | awk '{ printf "  %-52s %8.0f MiB goal <= 128   %s\n", "the largest of them", $1, $1 <= 128 ? "met" : "NOT met" }'
+	"$servers/postgres.sh" stop --dir "$work/plain"
+	"$servers/s3.sh" stop --dir "$work/s3"
+	"$servers/kafka.sh" stop --dir "$work/kafka"
+}
+
 say "machine: $(uname -sr), $(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg), $("$tapline" --version | head -1)"
-[ $# -gt 0 ] || set -- copy s3
+[ $# -gt 0 ] || set -- copy s3 bulk memory
 for name in "$@"; do "bench_$name"; done

@@ -38,6 +38,7 @@ struct fake_sink {
 	int64_t stored[PARTS]; /* its own positions; -1 none */
 	int64_t given[PARTS];
 	int writes, fail_write, stop_write;
+	int overtaken; /* so many commits find that another worker stored the next 3 messages */
 	size_t largest;
 	int bad; /* messages whose number is a multiple of it are dead */
 	char source[32];
@@ -147,11 +148,20 @@ static int64_t fake_lag(struct tl_bus *bus)
 	return -1;
 }
 
+static int fake_abort(struct tl_bus *bus, struct tl_error *error)
+{
+	(void)error;
+	the_bus(bus)->aborts++;
+	rewind_bus(the_bus(bus));
+	return 0;
+}
+
 static const struct tl_bus_ops fake_bus_ops = {.name = "fake",
 					       .subscribe = fake_subscribe,
 					       .poll = fake_poll,
 					       .produce = fake_produce,
 					       .commit = fake_commit,
+					       .abort = fake_abort,
 					       .lag = fake_lag};
 
 static int fake_write(struct tl_sink *sink, const struct tl_message *messages, size_t n,
@@ -202,7 +212,16 @@ static int fake_sink_commit(struct tl_sink *sink, const struct tl_partition *par
 {
 	struct fake_sink *s = (struct fake_sink *)sink;
 
-	(void)error;
+	if (s->overtaken > 0) {
+		int p = partitions[0].partition;
+
+		s->overtaken--;
+		for (int i = 0; i < 3; i++) {
+			s->stored[p] = s->stored[p] < 0 ? 0 : s->stored[p];
+			s->written[p][s->stored[p]++]++;
+		}
+		return tl_error_set(error, -ESTALE, "another");
+	}
 	for (size_t i = 0; i < n; i++) {
 		assert_true(partitions[i].offset > s->stored[partitions[i].partition]);
 		s->stored[partitions[i].partition] = partitions[i].offset;
@@ -420,6 +439,27 @@ static void failed_write_of_a_transactional_sink_leaves_nothing_half(void **stat
 	assert_int_equal(w->sink.written[0][0], 0);
 }
 
+static void overtaken_sink_goes_on_from_where_the_store_stands(void **state)
+{
+	struct world *w = *state;
+
+	w->sink.sink.ops = &own_ops;
+	w->sink.overtaken = 3;
+	assert_int_equal(run(w), 0);
+	assert_once(w);
+	assert_int_equal(w->sink.stored[0], PER_PART);
+	assert_int_equal(w->bus.aborts, 3);
+}
+
+static void sink_that_is_overtaken_again_and_again_ends(void **state)
+{
+	struct world *w = *state;
+
+	w->sink.sink.ops = &own_ops;
+	w->sink.overtaken = 4;
+	assert_int_equal(run(w), -ESTALE);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -431,6 +471,8 @@ int main(void)
 		T(stop_in_a_write_ends_well_and_commits_nothing_of_it),
 		T(rewound_batches_are_written_again),
 		T(fenced_worker_ends_with_the_error),
+		T(overtaken_sink_goes_on_from_where_the_store_stands),
+		T(sink_that_is_overtaken_again_and_again_ends),
 		T(transactional_sink_has_everything_once_though_the_bus_forgets),
 		T(transactional_sink_begins_where_it_stored_not_where_the_bus_was),
 		T(store_that_is_behind_the_group_reads_again),

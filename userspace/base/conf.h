@@ -100,6 +100,9 @@ void tl_conf_help(const struct tl_conf_spec *spec, FILE *out);
 /* One Markdown section for docs/configuration.md. */
 void tl_conf_markdown(const struct tl_conf_spec *spec, FILE *out);
 
+/* The rows of a table of options alone, as Markdown. */
+void tl_conf_markdown_table(const struct tl_option *options, FILE *out);
+
 /* One roff man page, section 1. */
 void tl_conf_man(const struct tl_conf_spec *spec, FILE *out);
 

@@ -98,6 +98,15 @@ static void put_markdown_option(FILE *out, const struct tl_option *option)
 	fputs(" |\n", out);
 }
 
+void tl_conf_markdown_table(const struct tl_option *options, FILE *out)
+{
+	fputs("| Key | Flag | Type | Default | Environment | Meaning |\n", out);
+	fputs("|---|---|---|---|---|---|\n", out);
+	for (const struct tl_option *option = options; option->name; option++)
+		if (!option->hidden)
+			put_markdown_option(out, option);
+}
+
 void tl_conf_markdown(const struct tl_conf_spec *spec, FILE *out)
 {
 	fprintf(out, "## %s\n\n", spec->program);
@@ -107,11 +116,7 @@ void tl_conf_markdown(const struct tl_conf_spec *spec, FILE *out)
 		fprintf(out,
 			"Section of the YAML file: `%s`. A dot in a key is a level of nesting.\n\n",
 			spec->section);
-	fputs("| Key | Flag | Type | Default | Environment | Meaning |\n", out);
-	fputs("|---|---|---|---|---|---|\n", out);
-	for (const struct tl_option *option = spec->options; option->name; option++)
-		if (!option->hidden)
-			put_markdown_option(out, option);
+	tl_conf_markdown_table(spec->options, out);
 	fputc('\n', out);
 }
 

@@ -6,10 +6,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "userspace/base/clock.h"
 #include "userspace/base/msg.h"
 #include "userspace/bus/kafka_internal.h"
 
 #define WAIT_MS 30000u
+#define STRANDED_NS (10 * TL_SEC) /* a member of an old generation may be left what it has */
 
 static const char position_key[] = "tapline-position";
 
@@ -154,6 +156,7 @@ static int fetch(struct tl_bus_kafka *b, unsigned timeout_ms, struct tl_error *e
 	struct tl_kafka_part *part;
 	int r;
 
+	b->polled_ns = tl_mono_ns();
 	if (!message)
 		return 0;
 	if (message->err) {
@@ -175,6 +178,16 @@ static size_t kept_max(const struct tl_bus_kafka *b)
 	return b->options.memory_bytes ? b->options.memory_bytes : TL_KEPT_BYTES;
 }
 
+/* What is kept is not ours to give while we are no member, and to poll is to join again. */
+static bool gives_nothing(struct tl_bus_kafka *b)
+{
+	if (rd_kafka_assignment_lost(b->consumer))
+		return true;
+	if (b->stranded_ns && tl_mono_ns() - b->stranded_ns > STRANDED_NS)
+		b->stranded_ns = 0;
+	return b->stranded_ns != 0;
+}
+
 static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t max,
 		      unsigned timeout_ms, struct tl_error *error)
 {
@@ -185,9 +198,11 @@ static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t ma
 		rd_kafka_message_t *message;
 		struct tl_kafka_part *part;
 
-		if (b->given == b->n_kept) {
+		bool stranded = n == 0 && gives_nothing(b);
+
+		if (b->given == b->n_kept || stranded) {
 			bool full = b->n_kept >= TL_KEPT_MESSAGES || b->kept_bytes >= kept_max(b);
-			int r = full ? 0 : fetch(b, n ? 0 : timeout_ms, error);
+			int r = full && !stranded ? 0 : fetch(b, n ? 0 : timeout_ms, error);
 
 			if (b->failed.code) {
 				*error = b->failed;
@@ -199,7 +214,7 @@ static int kafka_poll(struct tl_bus *bus, struct tl_message *messages, size_t ma
 			}
 			if (r < 0)
 				return r;
-			if (b->given == b->n_kept)
+			if (b->given == b->n_kept || stranded)
 				break;
 		}
 		message = b->kept[b->given++];
@@ -310,6 +325,15 @@ static const struct tl_bus_ops kafka_ops = {
 	.close = kafka_close,
 };
 
+static uint64_t poll_interval(rd_kafka_t *rk)
+{
+	char ms[24] = "";
+	size_t size = sizeof(ms);
+
+	rd_kafka_conf_get(rd_kafka_conf(rk), "max.poll.interval.ms", ms, &size);
+	return strtoull(ms, NULL, 10) * TL_MS;
+}
+
 static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 {
 	/* Offsets never move by themselves; where to begin is decided in kafka_group.c. */
@@ -345,9 +369,12 @@ static int open_consumer(struct tl_bus_kafka *b, struct tl_error *error)
 		rd_kafka_conf_set(conf, "group.instance.id", b->options.instance, NULL, 0);
 	rd_kafka_conf_set_rebalance_cb(conf, tl_kafka_on_rebalance);
 	r = tl_kafka_new(RD_KAFKA_CONSUMER, conf, &b->consumer, error);
-	if (r == 0)
-		rd_kafka_poll_set_consumer(b->consumer);
-	return r;
+	if (r < 0)
+		return r;
+	rd_kafka_poll_set_consumer(b->consumer);
+	b->poll_interval_ns = poll_interval(b->consumer);
+	b->polled_ns = tl_mono_ns();
+	return 0;
 }
 
 static int open_all(struct tl_bus_kafka *b, struct tl_error *error)

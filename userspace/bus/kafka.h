@@ -119,6 +119,9 @@ int tl_kafka_fail(struct tl_error *error, rd_kafka_t *rk, rd_kafka_resp_err_t er
 /* The errno of `err` alone. */
 int tl_kafka_errno(rd_kafka_resp_err_t err);
 
+/* True for an error that goes away by itself: brokers are unreachable, start, or change roles. */
+bool tl_kafka_is_passing(rd_kafka_resp_err_t err);
+
 /* True for an error that says another process took our place. */
 bool tl_kafka_is_fenced(rd_kafka_resp_err_t err);
 

@@ -74,6 +74,23 @@ int tl_kafka_errno(rd_kafka_resp_err_t err)
 	return !err ? 0 : row ? row->code : -EIO;
 }
 
+bool tl_kafka_is_passing(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR__WAIT_COORD:
+	case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+	case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+		return true;
+	default:
+		return tl_kafka_errno(err) == -ECONNREFUSED;
+	}
+}
+
 bool tl_kafka_is_fenced(rd_kafka_resp_err_t err)
 {
 	return tl_kafka_errno(err) == -ESTALE;

@@ -6,13 +6,76 @@
  * again from memory, those of the others are dropped, and their new owner reads them from the
  * committed offset. When partitions come, the committed offset decides where to begin, never
  * `auto.offset.reset`: a new group begins at the oldest message, and an offset that retention has
- * passed is an error that names the gap. */
+ * passed is an error that names the gap.
+ *
+ * A worker whose target was away for longer than max.poll.interval.ms has lost its membership:
+ * librdkafka has forgotten the member id, and tells it at the next poll. A commit in between would
+ * look to the broker like that of somebody whom a successor with our instance name has replaced,
+ * and librdkafka would take its answer for fatal. So a commit first asks whether we are a member.
+ * If not, nothing is given out until a poll has told of the loss; then the group is joined again,
+ * and our partitions, or others, begin where the group stands. */
 #include <inttypes.h>
 
+#include "userspace/base/clock.h"
+#include "userspace/base/metrics.h"
 #include "userspace/base/msg.h"
 #include "userspace/bus/kafka_internal.h"
 
 #define ASK_MS 60000
+#define AGAIN_US 200000u
+#define COMMIT_MARGIN_NS (500 * TL_MS)
+
+static struct tl_metric rejoins = {
+	.name = "tapline_consumer_rejoins_total",
+	.type = TL_COUNTER,
+	.help = "Times that this worker was thrown out of its group and joined it again."};
+
+static void strand(struct tl_bus_kafka *b)
+{
+	if (!b->stranded_ns)
+		b->stranded_ns = tl_mono_ns();
+}
+
+bool tl_kafka_is_stranded(struct tl_bus_kafka *b, rd_kafka_resp_err_t err)
+{
+	bool told = err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
+		    err == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+
+	if (told)
+		strand(b);
+	return told;
+}
+
+bool tl_kafka_may_commit(struct tl_bus_kafka *b)
+{
+	char *id = rd_kafka_memberid(b->consumer);
+	bool member = id && *id;
+
+	if (id)
+		rd_kafka_mem_free(b->consumer, id);
+	if (!member || rd_kafka_assignment_lost(b->consumer))
+		strand(b);
+	/* Near its end the interval may pass between this look and the commit. */
+	return !b->stranded_ns &&
+	       tl_mono_ns() - b->polled_ns + COMMIT_MARGIN_NS < b->poll_interval_ns;
+}
+
+/* Told by a poll that takes the partitions away. */
+static void tell_lost(struct tl_bus_kafka *b)
+{
+	char why[2];
+
+	tl_metric_register(&rejoins);
+	if ((!rd_kafka_assignment_lost(b->consumer) && !b->stranded_ns) || b->closing ||
+	    rd_kafka_fatal_error(b->consumer, why, sizeof(why)))
+		return;
+	tl_metric_add(&rejoins, 1);
+	tl_msg(TL_WARNING,
+	       "group %s took this worker for dead (its target or the broker kept it waiting for "
+	       "longer than max.poll.interval.ms or session.timeout.ms): what is not acknowledged "
+	       "is dropped, it joins its group again",
+	       b->options.group);
+}
 
 int tl_kafka_topic_of(const struct tl_bus_kafka *b, const char *name)
 {
@@ -190,12 +253,29 @@ static void ask_listener(struct tl_bus_kafka *b, rd_kafka_topic_partition_list_t
 	free(parts);
 }
 
+rd_kafka_resp_err_t tl_kafka_committed(struct tl_bus_kafka *b,
+				       rd_kafka_topic_partition_list_t *list)
+{
+	static struct tl_msg_gate gate;
+
+	for (;;) {
+		rd_kafka_resp_err_t err =
+			list->cnt ? rd_kafka_committed(b->consumer, list, ASK_MS) : 0;
+
+		for (int i = 0; !err && i < list->cnt; i++)
+			err = list->elems[i].err;
+		if (!tl_kafka_is_passing(err))
+			return err;
+		tl_msg_limited(&gate, 30000, TL_WARNING, "waiting for the offsets of group %s: %s",
+			       b->options.group, rd_kafka_err2str(err));
+		usleep(AGAIN_US);
+	}
+}
+
 static void on_assigned(struct tl_bus_kafka *b, rd_kafka_topic_partition_list_t *list)
 {
-	rd_kafka_resp_err_t err = list->cnt ? rd_kafka_committed(b->consumer, list, ASK_MS) : 0;
+	rd_kafka_resp_err_t err = tl_kafka_committed(b, list);
 
-	for (int i = 0; !err && i < list->cnt; i++)
-		err = list->elems[i].err;
 	if (err)
 		tl_kafka_fail(&b->failed, b->consumer, err, NULL,
 			      "cannot read the offsets of group %s", b->options.group);
@@ -234,12 +314,17 @@ static void on_revoked(struct tl_bus_kafka *b, const rd_kafka_topic_partition_li
 	tell_revoked(b, list);
 }
 
-/* Cooperative rebalancing adds and takes single partitions; eager takes all and gives all. */
+/* Cooperative rebalancing adds and takes single partitions; eager takes all and gives all. After a
+ * failure nothing is taken that would be fetched: poll tells it. */
 static void apply(struct tl_bus_kafka *b, bool assign, rd_kafka_topic_partition_list_t *list)
 {
+	bool failed = b->failed.code;
 	rd_kafka_error_t *e = NULL;
 	rd_kafka_resp_err_t err = 0;
 
+	if (assign && failed)
+		while (list->cnt)
+			rd_kafka_topic_partition_list_del_by_idx(list, list->cnt - 1);
 	if (strcmp(rd_kafka_rebalance_protocol(b->consumer), "COOPERATIVE") == 0)
 		e = assign ? rd_kafka_incremental_assign(b->consumer, list)
 			   : rd_kafka_incremental_unassign(b->consumer, list);
@@ -249,7 +334,7 @@ static void apply(struct tl_bus_kafka *b, bool assign, rd_kafka_topic_partition_
 		err = rd_kafka_error_code(e);
 		rd_kafka_error_destroy(e);
 	}
-	if (err && !b->closing)
+	if (err && !b->closing && !failed)
 		tl_kafka_fail(&b->failed, b->consumer, err, NULL,
 			      "group %s: cannot take the partitions", b->options.group);
 }
@@ -261,10 +346,12 @@ void tl_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 	bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
 
 	(void)rk;
+	if (!assign)
+		tell_lost(b);
+	b->stranded_ns = 0;
 	if (assign)
 		on_assigned(b, list);
 	else
 		on_revoked(b, list);
-	/* After a failure nothing is fetched: poll tells it. */
-	apply(b, assign && !b->failed.code, list);
+	apply(b, assign, list);
 }

@@ -40,8 +40,13 @@ struct tl_bus_kafka {
 	size_t n_kept, cap_kept, given, kept_bytes;
 
 	bool in_txn;
-	bool rewound;			    /* the next call tells it by -EAGAIN */
-	bool away;			    /* the operator was told that the brokers are gone */
+	bool rewound;	      /* the next call tells it by -EAGAIN */
+	uint64_t stranded_ns; /* monotonic: known since then that we are no member, or one of an
+				 old generation: nothing is given out; 0 we are one */
+	uint64_t polled_ns;   /* monotonic: librdkafka's last poll */
+	uint64_t
+		poll_interval_ns; /* max.poll.interval.ms: without a poll for so long one is none */
+	bool away;		  /* the operator was told that the brokers are gone */
 	rd_kafka_resp_err_t delivery_error; /* without transactions: first failed output since the
 					       last commit */
 	struct tl_error failed;		    /* set by a callback; final */
@@ -62,6 +67,15 @@ int tl_kafka_topic_of(const struct tl_bus_kafka *b, const char *name); /* -1 non
 int tl_kafka_keep(struct tl_bus_kafka *b, rd_kafka_message_t *message);
 /* Releases what was handed out and notes the positions as committed. */
 void tl_kafka_kept_done(struct tl_bus_kafka *b);
+/* Reads what the group has stored, waiting for brokers that are away. Errors: as
+ * rd_kafka_committed, or of one of the partitions. */
+rd_kafka_resp_err_t tl_kafka_committed(struct tl_bus_kafka *b,
+				       rd_kafka_topic_partition_list_t *list);
+/* Whether a commit's error says that the group has gone on without us. Notes it. */
+bool tl_kafka_is_stranded(struct tl_bus_kafka *b, rd_kafka_resp_err_t err);
+/* Whether we are a member for certain; else there is nothing to commit: rewind and poll. Ask before
+ * every commit of offsets. */
+bool tl_kafka_may_commit(struct tl_bus_kafka *b);
 /* Everything not committed will be handed out again. */
 void tl_kafka_rewind(struct tl_bus_kafka *b);
 /* Parts whose position moved since the last commit, with offsets; the caller destroys the list. */

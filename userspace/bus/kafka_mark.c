@@ -6,8 +6,6 @@
 #include "userspace/base/msg.h"
 #include "userspace/bus/kafka_internal.h"
 
-#define ASK_MS 60000
-
 void tl_kafka_take(struct tl_bus *bus)
 {
 	tl_kafka_kept_done(tl_bus_kafka(bus));
@@ -23,23 +21,11 @@ static rd_kafka_topic_partition_list_t *list_of(const struct tl_bus_kafka *b,
 	return list;
 }
 
-/* What may be well at another time. */
-static bool is_passing(rd_kafka_resp_err_t err)
+/* Of our generation, or the positions are only being brought. */
+static bool is_moving(rd_kafka_resp_err_t err)
 {
-	switch (err) {
-	case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
-	case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
-	case RD_KAFKA_RESP_ERR__STATE:
-	case RD_KAFKA_RESP_ERR__WAIT_COORD:
-	case RD_KAFKA_RESP_ERR__NO_OFFSET:
-	case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
-	case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
-	case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
-		return true;
-	default:
-		return tl_kafka_errno(err) == -ECONNREFUSED;
-	}
+	return err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || err == RD_KAFKA_RESP_ERR__STATE ||
+	       err == RD_KAFKA_RESP_ERR__NO_OFFSET;
 }
 
 int tl_kafka_mark(struct tl_bus *bus, const struct tl_mark *mark, struct tl_error *error)
@@ -60,6 +46,8 @@ int tl_kafka_mark(struct tl_bus *bus, const struct tl_mark *mark, struct tl_erro
 		if (!list->elems[0].metadata)
 			return tl_error_set(error, -ENOMEM, "out of memory");
 	}
+	if (!tl_kafka_may_commit(b))
+		return tl_error_set(error, -EAGAIN, "not committed: no member of the group");
 	err = rd_kafka_commit(b->consumer, list, 0);
 	if (!err)
 		err = list->elems[0].err;
@@ -70,7 +58,7 @@ int tl_kafka_mark(struct tl_bus *bus, const struct tl_mark *mark, struct tl_erro
 				    "the broker refuses a note of %zu bytes with an offset; raise "
 				    "its offset.metadata.max.bytes",
 				    strlen(mark->note));
-	if (!is_passing(err))
+	if (!tl_kafka_is_stranded(b, err) && !is_moving(err) && !tl_kafka_is_passing(err))
 		return tl_kafka_fail(error, b->consumer, err, NULL, "cannot commit offsets");
 	tl_msg_limited(&gate, 30000, TL_WARNING, "an offset waits to be committed: %s",
 		       rd_kafka_err2str(err));
@@ -82,11 +70,9 @@ int tl_kafka_marked(struct tl_bus *bus, struct tl_mark *mark, struct tl_error *e
 	struct tl_bus_kafka *b = tl_bus_kafka(bus);
 	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
 		list_of(b, mark);
-	rd_kafka_resp_err_t err = rd_kafka_committed(b->consumer, list, ASK_MS);
+	rd_kafka_resp_err_t err = tl_kafka_committed(b, list);
 	const rd_kafka_topic_partition_t *got = &list->elems[0];
 
-	if (!err)
-		err = got->err;
 	if (err)
 		return tl_kafka_fail(error, b->consumer, err, NULL,
 				     "cannot read the offsets of group %s", b->options.group);

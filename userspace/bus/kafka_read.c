@@ -10,6 +10,7 @@
 #include "userspace/bus/kafka_internal.h"
 
 #define ASK_MS 30000
+#define AGAIN_US 100000u
 #define READ_TIMEOUT_NS (120 * TL_SEC) /* longer than any transaction.timeout.ms of ours */
 
 struct read {
@@ -58,7 +59,7 @@ static int take(struct tl_bus_kafka *b, struct read *read, const rd_kafka_messag
 		return 0;
 	}
 	if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-		if (tl_kafka_errno(message->err) == -ECONNREFUSED)
+		if (tl_kafka_is_passing(message->err))
 			return 0;
 		return tl_kafka_fail(error, b->reader, message->err,
 				     rd_kafka_message_errstr(message), "cannot read %s",
@@ -94,6 +95,24 @@ static int read_to_end(struct tl_bus_kafka *b, struct read *read, struct tl_erro
 	}
 }
 
+/* "Beginning" as a number: librdkafka looks a logical offset up again only after 500 ms when it
+ * does not know the leader yet, as at a worker's start. */
+static rd_kafka_resp_err_t ask_beginning(struct tl_bus_kafka *b, const struct read *read,
+					 int64_t *ret_low)
+{
+	uint64_t deadline = tl_mono_ns() + READ_TIMEOUT_NS;
+	int64_t high;
+
+	for (;;) {
+		rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+			b->reader, read->name, read->partition, ret_low, &high, ASK_MS);
+
+		if (!tl_kafka_is_passing(err) || tl_mono_ns() > deadline)
+			return err;
+		usleep(AGAIN_US);
+	}
+}
+
 int tl_kafka_read_all(struct tl_bus *bus, int topic, int32_t partition,
 		      void (*each)(void *arg, struct tl_span key, struct tl_span value), void *arg,
 		      struct tl_error *error)
@@ -107,15 +126,12 @@ int tl_kafka_read_all(struct tl_bus *bus, int topic, int32_t partition,
 	_cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
 		NULL;
 	rd_kafka_resp_err_t err;
-	int64_t low, high;
+	int64_t low;
 	int r = open_reader(b, error);
 
 	if (r < 0)
 		return r;
-	/* "Beginning" as a number: librdkafka looks a logical offset up again only after 500 ms
-	 * when it does not know the leader yet, as at a worker's start. */
-	err = rd_kafka_query_watermark_offsets(b->reader, read.name, partition, &low, &high,
-					       ASK_MS);
+	err = ask_beginning(b, &read, &low);
 	if (err)
 		return tl_kafka_fail(error, b->reader, err, NULL,
 				     "cannot ask for the beginning of %s", read.name);

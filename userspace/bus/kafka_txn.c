@@ -10,7 +10,7 @@
  *
  * Fenced may mean a successor, or only that the coordinator gave up a transaction while a broker or
  * we were stopped. The group knows: a successor with our group.instance.id makes our own offset
- * commits fail. Only then it is final.
+ * commits fail. Only then it is final, and only if we are a member by our own knowledge.
  *
  * Without transactions (a sink) outputs are dead letters: commit waits for each to be acknowledged,
  * then commits offsets. */
@@ -272,7 +272,7 @@ static bool still_ours(struct tl_bus_kafka *b)
 			rd_kafka_topic_partition_list_add(list, b->names[b->parts[i].topic],
 							  b->parts[i].partition)
 				->offset = b->parts[i].committed;
-	return list->cnt == 0 ||
+	return list->cnt == 0 || !tl_kafka_may_commit(b) ||
 	       rd_kafka_commit(b->consumer, list, 0) != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 }
 
@@ -324,6 +324,10 @@ static int commit_transaction(struct tl_bus_kafka *b, struct tl_error *error)
 
 	if (!b->in_txn && moved->cnt == 0)
 		return 0;
+	if (moved->cnt && !tl_kafka_may_commit(b)) {
+		r = tl_kafka_abort(&b->bus, error);
+		return r < 0 ? r : -EAGAIN;
+	}
 	r = begin(b, error);
 	if (r == 0 && moved->cnt)
 		r = settle(b, call_offsets, moved, error);
@@ -363,25 +367,28 @@ static int commit_offsets(struct tl_bus_kafka *b, struct tl_error *error)
 	for (;;) {
 		_cleanup_(rd_kafka_topic_partition_list_destroyp)
 			rd_kafka_topic_partition_list_t *moved = tl_kafka_moved(b);
-		rd_kafka_resp_err_t err = moved->cnt ? rd_kafka_commit(b->consumer, moved, 0) : 0;
+		rd_kafka_resp_err_t err = 0;
 
+		if (moved->cnt && !tl_kafka_may_commit(b)) {
+			tl_kafka_rewind(b);
+			return -EAGAIN;
+		}
+		err = moved->cnt ? rd_kafka_commit(b->consumer, moved, 0) : 0;
 		for (int i = 0; !err && i < moved->cnt; i++)
 			err = moved->elems[i].err;
+		if (err && tl_kafka_is_stranded(b, err)) {
+			tl_kafka_rewind(b);
+			return -EAGAIN;
+		}
 		switch (err) {
 		case RD_KAFKA_RESP_ERR_NO_ERROR:
 			return 0;
-		case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
 		case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
 		case RD_KAFKA_RESP_ERR__STATE:
 			tl_kafka_rewind(b);
 			return -EAGAIN;
 		default:
-			if (tl_kafka_errno(err) != -ECONNREFUSED &&
-			    err != RD_KAFKA_RESP_ERR__WAIT_COORD &&
-			    err != RD_KAFKA_RESP_ERR_NOT_COORDINATOR &&
-			    err != RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE &&
-			    err != RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS)
+			if (!tl_kafka_is_passing(err))
 				return tl_kafka_fail(error, b->consumer, err, NULL,
 						     "cannot commit offsets");
 			tl_msg_limited(&gate, 30000, TL_WARNING, "offsets wait to be committed: %s",

@@ -30,6 +30,11 @@ int tl_unload_main(int argc, char **argv);
 extern const struct tl_conf_spec tl_run_spec, tl_pipeline_spec, tl_tail_spec, tl_search_spec,
 	tl_status_spec, tl_web_spec, tl_unload_spec;
 
+/* Prints the Markdown file with what lies between its marks made anew from the descriptors of the
+ * sinks: "<!-- settings of NAME -->" and "<!-- end of settings -->" stand on lines of their own.
+ * Returns the exit status. */
+int tl_config_page(const char *path);
+
 /* Loads `settings` by `spec` and prints what is wrong. Returns 0 to go on, else the exit status + 1
  * (--help: 1). */
 int tl_cli_load(const struct tl_conf_spec *spec, int argc, char **argv, void *settings,

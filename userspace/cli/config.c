@@ -26,7 +26,9 @@ static int usage(FILE *out, int status)
 	      "its line\n"
 	      "       tapline config reference      every setting, as Markdown "
 	      "(docs/configuration.md)\n"
-	      "       tapline config man COMMAND    a man page\n",
+	      "       tapline config man COMMAND    a man page\n"
+	      "       tapline config page FILE      a page of docs/sinks with its generated parts "
+	      "made anew\n",
 	      out);
 	return status;
 }
@@ -88,6 +90,8 @@ int tl_config_main(int argc, char **argv)
 		return reference();
 	if (strcmp(verb, "man") == 0 && argc == 3)
 		return man(argv[2]);
+	if (strcmp(verb, "page") == 0 && argc == 3)
+		return tl_config_page(argv[2]);
 	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0)
 		return usage(stdout, 0);
 	return usage(stderr, 2);

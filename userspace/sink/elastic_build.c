@@ -6,8 +6,7 @@
 #include "userspace/sink/elastic.h"
 
 /* The document in the shape that is asked for. */
-static struct tl_span shaped(const struct tl_elastic *elastic, struct tl_elastic_slot *slot,
-			     const struct tl_message *message)
+static struct tl_span shaped(struct tl_elastic *elastic, const struct tl_message *message)
 {
 	struct tl_elastic_mapper mapper = elastic->mapper;
 	struct tl_span document = message->value;
@@ -15,29 +14,28 @@ static struct tl_span shaped(const struct tl_elastic *elastic, struct tl_elastic
 
 	if (message->topic == TL_TOPIC_HTTP)
 		mapper.data_stream = NULL;
-	tl_buf_clear(&slot->sifted);
+	tl_buf_clear(&elastic->sifted);
 	if (tl_elastic_maps(&mapper))
-		done = tl_elastic_map(&mapper, document, &slot->sifted) == 0;
+		done = tl_elastic_map(&mapper, document, &elastic->sifted) == 0;
 	else
 		done = elastic->opensearch && document.len > TL_BULK_TERM_MAX &&
-		       tl_bulk_sift(document, &slot->sifted) == 1;
-	return done ? tl_buf_span(&slot->sifted) : document;
+		       tl_bulk_sift(document, &elastic->sifted) == 1;
+	return done ? tl_buf_span(&elastic->sifted) : document;
 }
 
-static struct tl_span document_of(const struct tl_elastic *elastic, struct tl_elastic_slot *slot,
-				  const struct tl_message *message)
+static struct tl_span document_of(struct tl_elastic *elastic, const struct tl_message *message)
 {
-	struct tl_span document = shaped(elastic, slot, message);
+	struct tl_span document = shaped(elastic, message);
 
 	if (!elastic->opensearch || elastic->mapper.mapping != TL_MAPPING_FLAT)
 		return document;
-	tl_buf_clear(&slot->copied);
-	return tl_elastic_copies(document, &slot->copied) == 0 ? tl_buf_span(&slot->copied)
-							       : document;
+	tl_buf_clear(&elastic->copied);
+	return tl_elastic_copies(document, &elastic->copied) == 0 ? tl_buf_span(&elastic->copied)
+								  : document;
 }
 
-static int add_item(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
-		    const struct tl_message *message)
+static int add_item(struct tl_elastic *elastic, const struct tl_message *message,
+		    struct tl_buf *body)
 {
 	const struct tl_elastic_settings *s = elastic->settings;
 	bool http = message->topic == TL_TOPIC_HTTP;
@@ -49,8 +47,8 @@ static int add_item(struct tl_elastic *elastic, struct tl_elastic_slot *slot,
 		return r;
 	if (http || !s->data_stream)
 		tl_bulk_index(http ? s->http_prefix : s->index_prefix, key.observed, dated);
-	return tl_bulk_add(&slot->body, http || !s->data_stream ? dated : s->data_stream, &key,
-			   document_of(elastic, slot, message));
+	return tl_bulk_add(body, http || !s->data_stream ? dated : s->data_stream, &key,
+			   document_of(elastic, message));
 }
 
 struct doubts {
@@ -80,7 +78,7 @@ static void collect(const struct tl_elastic *elastic, const uint32_t *items, siz
 		    struct doubts *doubts)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct tl_message *message = &elastic->messages[items[i]];
+		const struct tl_message *message = &elastic->flight.messages[items[i]];
 		struct tl_bulk_key key;
 		uint64_t observed = 0;
 
@@ -103,7 +101,7 @@ static bool is_found(const struct doubts *doubts, uint32_t item)
 }
 
 /* Leaves out of the chunk what an older backing index has. */
-static int leave_out(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk)
+static int leave_out(struct tl_elastic *elastic, struct tl_chunk *chunk)
 {
 	_cleanup_(doubts_done) struct doubts doubts = {0};
 	uint32_t kept = 0;
@@ -120,43 +118,52 @@ static int leave_out(struct tl_elastic *elastic, struct tl_elastic_chunk *chunk)
 		return r;
 	for (uint32_t i = 0; i < chunk->n; i++)
 		if (is_found(&doubts, chunk->items[i]))
-			elastic->result->duplicates++;
+			elastic->flight.result->duplicates++;
 		else
 			chunk->items[kept++] = chunk->items[i];
 	chunk->n = kept;
 	return 0;
 }
 
-int tl_elastic_build(struct tl_elastic *elastic, struct tl_elastic_slot *slot)
+int tl_elastic_build(struct tl_elastic *elastic, struct tl_chunk *chunk, struct tl_buf *body,
+		     const char **why)
 {
-	int r = elastic->stream.name ? leave_out(elastic, slot->chunk) : 0;
+	int r = elastic->stream.name ? leave_out(elastic, chunk) : 0;
 
-	tl_buf_clear(&slot->body);
-	for (uint32_t i = 0; r == 0 && i < slot->chunk->n; i++)
-		r = add_item(elastic, slot, &elastic->messages[slot->chunk->items[i]]);
-	if (r == 0 && slot->gzip)
-		r = tl_gzip_pack(slot->gzip, tl_buf_span(&slot->body), &slot->packed);
-	return r;
+	for (uint32_t i = 0; r == 0 && i < chunk->n; i++)
+		r = add_item(elastic, &elastic->flight.messages[chunk->items[i]], body);
+	if (r != -ECONNREFUSED && r != -EPROTO)
+		return r;
+	*why = elastic->stream.why;
+	return -EAGAIN;
 }
 
-int tl_elastic_undo(struct tl_elastic *elastic, const uint32_t *items, size_t n,
-		    struct tl_span where)
+int tl_elastic_undo(struct tl_elastic *elastic, struct tl_chunk *chunk, struct tl_span where)
 {
 	_cleanup_(doubts_done) struct doubts doubts = {0};
+	uint32_t left = 0;
 	int r = tl_elastic_stream_learn(&elastic->stream, true);
 
 	if (r == 0)
-		r = doubts_new(&doubts, n);
+		r = doubts_new(&doubts, chunk->n);
 	if (r < 0)
 		return r;
-	collect(elastic, items, n, &doubts);
+	collect(elastic, chunk->items, chunk->n, &doubts);
 	r = tl_elastic_stream_find(&elastic->stream, doubts.ids, doubts.n, doubts.found);
-	for (size_t i = 0; r == 0 && i < doubts.n; i++) {
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < doubts.n; i++) {
 		if (!doubts.found[i])
 			continue;
-		r = tl_elastic_stream_remove(&elastic->stream, where, doubts.ids[i]);
-		elastic->result->written--;
-		elastic->result->duplicates++;
+		if (r == 0)
+			r = tl_elastic_stream_remove(&elastic->stream, where, doubts.ids[i]);
+		if (r < 0) {
+			chunk->items[left++] = doubts.items[i];
+			continue;
+		}
+		elastic->flight.result->written--;
+		elastic->flight.result->duplicates++;
 	}
+	chunk->n = left;
 	return r;
 }

@@ -24,6 +24,13 @@ int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_reque
 	char reason[200];
 
 	tl_bulk_reason(tl_buf_span(&request->answer), reason, sizeof(reason));
+	if (request->distrusted)
+		return tl_error_set(
+			error, -EACCES,
+			"%s: the certificate of %s is not believed (%s); give the "
+			"authority that signed it by --ca, and the name that stands in it "
+			"by --url",
+			what, url, request->why);
 	if (request->status == 0)
 		return tl_error_set(
 			error, -ECONNREFUSED,
@@ -33,7 +40,8 @@ int tl_elastic_fail(const struct tl_elastic *elastic, const struct tl_http_reque
 	if (request->status == 401)
 		return tl_error_set(error, -EACCES,
 				    "%s: %s refuses the credentials (401 %s); check --user and "
-				    "--password-file, or --api-key-file",
+				    "--password-file, or --api-key-file (or their environment "
+				    "variables)",
 				    what, url, reason);
 	if (request->status == 403)
 		return tl_error_set(
@@ -55,14 +63,9 @@ static int call(struct tl_elastic *elastic, const char *method, const char *path
 	request->method = method;
 	request->path = path;
 	request->body = body;
-	if (tl_http_call(elastic->http, request, NULL) < 0)
+	if (tl_http_call(elastic->questions, request, NULL) < 0)
 		return tl_elastic_fail(elastic, request, "cannot start", error);
 	return 0;
-}
-
-static void request_done(struct tl_http_request *request)
-{
-	tl_buf_done(&request->answer);
 }
 
 /* Returns 1 OpenSearch, 0 Elasticsearch, -ENODATA it does not say. */
@@ -87,7 +90,8 @@ static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request,
 	for (;;) {
 		int r = call(elastic, "GET", "/", (struct tl_span){0}, request, error);
 
-		if ((r == 0 && request->status < 500) || tl_mono_ns() >= deadline)
+		if ((r == 0 && request->status < 500) || request->distrusted ||
+		    tl_mono_ns() >= deadline)
 			return r;
 		tl_msg_limited(&gate, 5000, TL_WARNING, "no answer from %s (%s); waiting",
 			       elastic->settings->url, r < 0 ? request->why : "it is not ready");
@@ -97,7 +101,7 @@ static int ask_root(struct tl_elastic *elastic, struct tl_http_request *request,
 
 static int probe(struct tl_elastic *elastic, int *ret_kind, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	int r = ask_root(elastic, &request, error);
 
 	if (r < 0)
@@ -119,7 +123,7 @@ static int is_stream(const struct tl_elastic *elastic, const char *name, struct 
 
 static int refuse_streams(struct tl_elastic *elastic, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	struct tl_json_value streams, stream, name;
 	struct tl_json_cursor cursor;
 	char path[300], text[128];
@@ -170,7 +174,7 @@ static bool makes_stream(struct tl_span template, const char *index)
 
 static int refuse_templates(struct tl_elastic *elastic, struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	struct tl_json_value list, entry, name, template;
 	struct tl_json_cursor cursor;
 	char index[TL_BULK_INDEX_MAX], text[128];
@@ -226,7 +230,7 @@ static struct tl_elastic_template template_of(const struct tl_elastic *elastic, 
 static int put_one(struct tl_elastic *elastic, const struct tl_elastic_template *of,
 		   struct tl_error *error)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	_cleanup_(tl_buf_done) struct tl_buf body = {0};
 	char path[TL_BULK_INDEX_MAX + 32], name[TL_BULK_INDEX_MAX];
 	int r;

@@ -13,11 +13,6 @@
 #define LEARN_EVERY_NS (10 * TL_SEC)
 #define SKEW_NS (600 * TL_SEC) /* by which the clocks of agents and server may differ */
 
-static void request_done(struct tl_http_request *request)
-{
-	tl_buf_done(&request->answer);
-}
-
 static int ask(struct tl_elastic_stream *stream, const char *method, const char *path,
 	       struct tl_http_request *request)
 {
@@ -112,7 +107,7 @@ static int take(struct tl_elastic_stream *stream, struct tl_span answer)
 
 int tl_elastic_stream_learn(struct tl_elastic_stream *stream, bool now)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	char path[300];
 	int r;
 
@@ -142,7 +137,7 @@ bool tl_elastic_stream_doubtful(const struct tl_elastic_stream *stream, uint64_t
 
 static int refresh_older(struct tl_elastic_stream *stream)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	char path[sizeof(stream->older) + 64];
 
 	tl_buf_clear(&stream->body);
@@ -201,7 +196,7 @@ int tl_elastic_stream_find(struct tl_elastic_stream *stream, const struct tl_spa
 	snprintf(path, sizeof(path), "/%s/_search?filter_path=hits.hits._id,hits.total",
 		 stream->older);
 	for (size_t at = 0; r == 0 && at < n; at += PAGE) {
-		_cleanup_(request_done) struct tl_http_request request = {0};
+		_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 		size_t some = n - at < PAGE ? n - at : PAGE;
 
 		put_query(&stream->body, ids + at, some);
@@ -218,7 +213,7 @@ int tl_elastic_stream_find(struct tl_elastic_stream *stream, const struct tl_spa
 int tl_elastic_stream_remove(struct tl_elastic_stream *stream, struct tl_span index,
 			     struct tl_span id)
 {
-	_cleanup_(request_done) struct tl_http_request request = {0};
+	_cleanup_(tl_http_request_done) struct tl_http_request request = {0};
 	char path[1024];
 
 	tl_buf_clear(&stream->body);

@@ -5,6 +5,7 @@
 #include "userspace/sink/elastic.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "userspace/base/clock.h"
 
@@ -51,17 +52,19 @@ static const struct tl_option options[] = {
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(user),
 	 .metavar = "NAME",
+	 .env = "TAPLINE_SEARCH_USER",
 	 .help = "User of basic authentication."},
 	{.name = "password-file",
 	 .type = TL_OPT_SECRET,
 	 .offset = FIELD(password),
 	 .metavar = "FILE",
-	 .help = "File with the user's password."},
+	 .help = "File with the user's password; without it TAPLINE_SEARCH_PASSWORD has it."},
 	{.name = "api-key-file",
 	 .type = TL_OPT_SECRET,
 	 .offset = FIELD(api_key),
 	 .metavar = "FILE",
-	 .help = "File with an API key (its base64 form), instead of user and password."},
+	 .help = "File with an API key (its base64 form), instead of user and password; "
+		 "TAPLINE_SEARCH_API_KEY has one too."},
 	{.name = "ca",
 	 .type = TL_OPT_STRING,
 	 .offset = FIELD(ca),
@@ -88,7 +91,7 @@ static const struct tl_option options[] = {
 	 .offset = FIELD(in_flight),
 	 .value = "4",
 	 .min = 1,
-	 .max = TL_ELASTIC_IN_FLIGHT_MAX,
+	 .max = TL_FLIGHT_MAX,
 	 .metavar = "N",
 	 .help = "Requests under way at once, at most; fewer while the server is busy."},
 	{.name = "request-size",
@@ -149,6 +152,26 @@ static int check_name(const char *option, const char *name, struct tl_error *err
 	return 0;
 }
 
+static const char *from_environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+/* Flags and files are stronger than the environment; who names a user means no key that lies there.
+ */
+static void add_credentials(const struct tl_elastic_settings *s, struct tl_http_settings *http)
+{
+	http->user = s->api_key ? NULL : s->user;
+	http->password = s->password;
+	http->api_key = s->api_key;
+	if (http->user && !http->password)
+		http->password = from_environment("TAPLINE_SEARCH_PASSWORD");
+	if (!http->user && !http->api_key)
+		http->api_key = from_environment("TAPLINE_SEARCH_API_KEY");
+}
+
 static int check_settings(const struct tl_elastic_settings *s, struct tl_error *error)
 {
 	int r = check_name("index-prefix", s->index_prefix, error);
@@ -168,54 +191,48 @@ static int check_settings(const struct tl_elastic_settings *s, struct tl_error *
 	return 0;
 }
 
+#define BULK                                                                                       \
+	"/_bulk?filter_path=errors,error,items.*.status,items.*.error.type,items.*.error.reason"
+
 static int open_http(struct tl_elastic *elastic, struct tl_error *error)
 {
 	const struct tl_elastic_settings *s = elastic->settings;
 	struct tl_http_settings http = {
 		.url = s->url,
-		.user = s->user,
-		.password = s->password,
-		.api_key = s->api_key,
 		.ca = s->ca,
 		.cert = s->cert,
 		.key = s->key,
 		.timeout_ns = s->timeout_ns,
-		.connections = (unsigned)s->in_flight,
+		.connections = 1,
 	};
-	int r = tl_http_new(&http, &elastic->http, error);
+	const struct tl_flight_options flight = {
+		.ops = &tl_elastic_flight,
+		.arg = elastic,
+		.http = &http,
+		.path = s->data_stream ? BULK ",items.*._index" : BULK,
+		.content_type = "application/x-ndjson",
+		.gzip_level = s->gzip ? GZIP_LEVEL : 0,
+		.most = (unsigned)s->in_flight,
+		.chunk_bytes = s->request_bytes,
+	};
+	int r;
 
-	http.connections = 1;
-	if (r == 0)
-		r = tl_http_new(&http, &elastic->questions, error);
-	for (int64_t i = 0; r == 0 && s->gzip && i < s->in_flight; i++) {
-		r = tl_gzip_new(GZIP_LEVEL, &elastic->slots[i].gzip);
-		if (r < 0)
-			return tl_error_set(error, r, "out of memory");
-	}
-	return r;
+	add_credentials(s, &http);
+	r = tl_http_new(&http, &elastic->questions, error);
+	return r < 0 ? r : tl_flight_open(&elastic->flight, &flight, error);
 }
 
 static void elastic_close(struct tl_sink *sink)
 {
 	struct tl_elastic *elastic = (struct tl_elastic *)sink;
 
-	if (elastic->http)
-		tl_http_free(elastic->http);
+	tl_flight_done(&elastic->flight);
 	if (elastic->questions)
 		tl_http_free(elastic->questions);
+	tl_buf_done(&elastic->sifted);
+	tl_buf_done(&elastic->copied);
 	tl_buf_done(&elastic->stream.body);
 	tl_arena_done(&elastic->arena);
-	for (size_t i = 0; i < TL_ELASTIC_IN_FLIGHT_MAX; i++) {
-		struct tl_elastic_slot *slot = &elastic->slots[i];
-
-		tl_buf_done(&slot->body);
-		tl_buf_done(&slot->packed);
-		tl_buf_done(&slot->sifted);
-		tl_buf_done(&slot->copied);
-		tl_buf_done(&slot->request.answer);
-		if (slot->gzip)
-			tl_gzip_free(slot->gzip);
-	}
 	free(elastic);
 }
 
@@ -231,7 +248,6 @@ static int elastic_open(const void *settings, struct tl_sink **ret_sink, struct 
 		return tl_error_set(error, -ENOMEM, "out of memory");
 	elastic->sink.ops = &tl_sink_elasticsearch;
 	elastic->settings = settings;
-	elastic->window = elastic->settings->in_flight < 2 ? 1 : 2;
 	elastic->mapper = (struct tl_elastic_mapper){
 		.mapping = (enum tl_elastic_mapping)elastic->settings->mapping,
 		.data_stream = elastic->settings->data_stream,

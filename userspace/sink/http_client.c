@@ -216,6 +216,7 @@ int tl_http_start(struct tl_http *http, struct tl_http_request *request)
 	if (!c)
 		return -EBUSY;
 	request->status = 0;
+	request->distrusted = false;
 	request->retry_after_ns = 0;
 	request->why[0] = '\0';
 	for (size_t i = 0; i < request->n_fields; i++)
@@ -258,6 +259,9 @@ static struct tl_http_request *finish(struct tl_http *http, struct connection *c
 		read_fields(c->easy, request);
 		request->retry_after_ns = after > 0 ? (uint64_t)after * TL_SEC : 0;
 	} else {
+		request->distrusted = result == CURLE_PEER_FAILED_VERIFICATION ||
+				      result == CURLE_SSL_CACERT_BADFILE ||
+				      result == CURLE_SSL_ISSUER_ERROR;
 		snprintf(request->why, sizeof(request->why), "%s",
 			 c->error[0] ? c->error : curl_easy_strerror(result));
 	}

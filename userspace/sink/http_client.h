@@ -44,6 +44,7 @@ struct tl_http_request {
 	void *tag; /* the caller's */
 
 	int status;		 /* 0: there was no answer, see `why` */
+	bool distrusted;	 /* because the server's certificate is not believed */
 	struct tl_buf answer;	 /* owned by the request: tl_buf_done */
 	uint64_t retry_after_ns; /* as the server asked, 0 it did not */
 	char why[256];
@@ -58,6 +59,12 @@ int tl_http_new(const struct tl_http_settings *settings, struct tl_http **ret_ht
 /* Ends what is in flight without telling. */
 void tl_http_free(struct tl_http *http);
 TL_DEFINE_CLEANUP(struct tl_http *, tl_http_free);
+
+/* Releases what the request owns: its answer. */
+static inline void tl_http_request_done(struct tl_http_request *request)
+{
+	tl_buf_done(&request->answer);
+}
 
 /* Sends `request`, which must stay where it is until it is done. Errors: -EBUSY every connection is
  * in use; -ENOMEM. */

@@ -79,7 +79,7 @@ static const struct tl_option options[] = {
 	 .offset = FIELD(in_flight),
 	 .value = "4",
 	 .min = 1,
-	 .max = TL_OTLP_IN_FLIGHT_MAX,
+	 .max = TL_FLIGHT_MAX,
 	 .metavar = "N",
 	 .help = "Requests under way at once, at most: how many really are adapts to the "
 		 "answers."},
@@ -153,10 +153,9 @@ static bool ends_with(const char *text, const char *end)
 
 /* A base gets the signal's path, the URL of logs is used as it is. Who writes the whole path into
  * --url means it. */
-static int choose_url(struct tl_otlp_sink *otlp, const char **ret_url, struct tl_error *error)
+static int choose_url(const struct tl_otlp_settings *s, const char **ret_url, const char **ret_path,
+		      struct tl_error *error)
 {
-	const struct tl_otlp_settings *s = otlp->settings;
-
 	if (!s->url && !s->logs_url)
 		return tl_error_set(error, -EINVAL,
 				    "--url is missing: where is the OTLP receiver? For example "
@@ -164,9 +163,9 @@ static int choose_url(struct tl_otlp_sink *otlp, const char **ret_url, struct tl
 				    "OTEL_EXPORTER_OTLP_ENDPOINT)");
 	*ret_url = s->logs_url ? s->logs_url : s->url;
 	if (s->logs_url)
-		otlp->path = ends_with(s->logs_url, "/") ? "/" : "";
+		*ret_path = ends_with(s->logs_url, "/") ? "/" : "";
 	else
-		otlp->path = ends_with(s->url, SIGNAL_PATH) ? "" : SIGNAL_PATH;
+		*ret_path = ends_with(s->url, SIGNAL_PATH) ? "" : SIGNAL_PATH;
 	return 0;
 }
 
@@ -200,39 +199,33 @@ static int open_http(struct tl_otlp_sink *otlp, struct tl_error *error)
 		.key = s->key,
 		.timeout_ns = s->timeout_ns,
 		.answer_max = ANSWER_MAX,
-		.connections = (unsigned)s->in_flight,
+	};
+	struct tl_flight_options flight = {
+		.ops = &tl_otlp_flight,
+		.arg = otlp,
+		.http = &http,
+		.content_type = otlp->encoding == TL_OTLP_JSON ? "application/json"
+							       : "application/x-protobuf",
+		.most = (unsigned)s->in_flight,
+		.chunk_bytes = s->request_bytes,
 	};
 	bool gzip = false;
-	int r = choose_url(otlp, &http.url, error);
+	int r = choose_url(s, &http.url, &flight.path, error);
 
 	r = r < 0 ? r : gather_headers(s, &headers, error);
 	r = r < 0 ? r : packs(s, &gzip, error);
-	r = r < 0 ? r : tl_http_new(&http, &otlp->http, error);
-	for (int64_t i = 0; r == 0 && gzip && i < s->in_flight; i++)
-		if ((r = tl_gzip_new(GZIP_LEVEL, &otlp->slots[i].gzip)) < 0)
-			tl_error_set(error, r, "out of memory");
-	return r;
+	flight.gzip_level = gzip ? GZIP_LEVEL : 0;
+	return r < 0 ? r : tl_flight_open(&otlp->flight, &flight, error);
 }
 
 static void otlp_close(struct tl_sink *sink)
 {
 	struct tl_otlp_sink *otlp = (struct tl_otlp_sink *)sink;
 
-	if (otlp->http)
-		tl_http_free(otlp->http);
-	for (size_t i = 0; i < TL_OTLP_IN_FLIGHT_MAX; i++) {
-		struct tl_otlp_slot *slot = &otlp->slots[i];
-
-		tl_buf_done(&slot->body);
-		tl_buf_done(&slot->packed);
-		tl_buf_done(&slot->request.answer);
-		if (slot->gzip)
-			tl_gzip_free(slot->gzip);
-	}
+	tl_flight_done(&otlp->flight);
 	if (otlp->builder)
 		tl_otlp_free(otlp->builder);
 	tl_arena_done(&otlp->arena);
-	free(otlp->bad);
 	free(otlp);
 }
 
@@ -247,7 +240,6 @@ static int otlp_open(const void *settings, struct tl_sink **ret_sink, struct tl_
 	otlp->sink.ops = &tl_sink_otlp;
 	otlp->settings = settings;
 	otlp->arena.max = RECORD_ARENA_MAX;
-	otlp->limit = 1;
 	r = choose_encoding(otlp, error);
 	r = r < 0 ? r : open_http(otlp, error);
 	if (r == 0 && tl_otlp_new(otlp->encoding, &limits, &otlp->builder) < 0)

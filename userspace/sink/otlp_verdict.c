@@ -29,6 +29,13 @@ int tl_otlp_advise(const struct tl_http_request *request, struct tl_error *error
 	int code = -EPROTO;
 	char reason[200];
 
+	if (request->distrusted)
+		return tl_error_set(
+			error, -EACCES,
+			"the target's certificate is not believed (%s); give the authority "
+			"that signed it by --ca (OTEL_EXPORTER_OTLP_CERTIFICATE), and the "
+			"name that stands in it by --url",
+			request->why);
 	tl_otlp_read_status(tl_buf_span(&request->answer), reason, sizeof(reason));
 	if (request->status == 401 || request->status == 403 || request->status == 407) {
 		code = -EACCES;

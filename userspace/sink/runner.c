@@ -7,6 +7,10 @@
  * between, or a rebalance) is skipped by offset. Any other sink is idempotent by id: what the bus
  * gives again is written again and found to be there.
  *
+ * A worker that was away while another had its partitions may find that the store knows other
+ * positions: it reads them again and goes on. One that finds it again and again, with partitions
+ * that stay its own, shares its store with another group: that is final.
+ *
  * A sink that collects (sink.h) has a loop of its own: runner_collect.c.
  *
  * Nothing is held back while there is little traffic: a poll that does not fill a batch is written
@@ -24,6 +28,7 @@
 #define POLL_MS 200u
 #define DRAIN_NS (10 * TL_SEC)
 #define LAG_EVERY_NS (5 * TL_SEC)
+#define OVERTAKEN_MAX 3u
 #define ARENA_MAX ((size_t)512 << 20)
 
 static struct tl_metric batches = {
@@ -32,6 +37,10 @@ static struct tl_metric skipped_again = {
 	.name = "tapline_sink_rewinds_total",
 	.type = TL_COUNTER,
 	.help = "Batches that the bus gives again after a rebalance."};
+static struct tl_metric overtaken = {
+	.name = "tapline_sink_overtaken_total",
+	.type = TL_COUNTER,
+	.help = "Batches dropped because another worker had stored their partitions' positions."};
 static struct tl_metric lag = {.name = "tapline_consumer_lag_records",
 			       .type = TL_GAUGE,
 			       .help = "Messages of our partitions that are not read yet."};
@@ -88,6 +97,7 @@ static void on_assigned(void *arg, struct tl_partition *partitions, size_t n)
 {
 	struct tl_runner *runner = arg;
 
+	runner->overtaken = 0;
 	for (size_t i = 0; i < n && !runner->failed.code; i++) {
 		struct tl_partition own = partitions[i];
 
@@ -186,6 +196,22 @@ static int commit_sink(struct tl_runner *runner, struct tl_error *error)
 	return r;
 }
 
+/* Another writer had moved the positions. Returns -EAGAIN to go on from where the store stands, or
+ * a final error. */
+static int on_overtaken(struct tl_runner *runner, struct tl_error *error)
+{
+	int r;
+
+	if (runner->pipeline || ++runner->overtaken > OVERTAKEN_MAX)
+		return -ESTALE;
+	tl_msg(TL_WARNING, "%s; a batch is dropped, going on from the positions stored there",
+	       error->message);
+	tl_metric_add(&overtaken, 1);
+	r = runner->sink->ops->positions(runner->sink, runner->parts, runner->n_parts, error);
+	r = r < 0 ? r : runner->bus->ops->abort(runner->bus, error);
+	return r < 0 ? r : -EAGAIN;
+}
+
 static int do_batch(struct tl_runner *runner, struct tl_error *error)
 {
 	int r = tl_runner_prepare(runner, error);
@@ -196,7 +222,7 @@ static int do_batch(struct tl_runner *runner, struct tl_error *error)
 		r = commit_sink(runner, error);
 	if (r < 0) {
 		tl_runner_drop(runner);
-		return r;
+		return r == -ESTALE && runner->transactional ? on_overtaken(runner, error) : r;
 	}
 	r = runner->bus->ops->commit(runner->bus, error);
 	if (r == 0 || runner->transactional)
@@ -363,6 +389,7 @@ int tl_sink_run(const struct tl_sink_runner_options *options, struct tl_error *e
 	if (!registered) {
 		tl_metric_register(&batches);
 		tl_metric_register(&skipped_again);
+		tl_metric_register(&overtaken);
 		tl_metric_register(&lag);
 		registered = true;
 	}

@@ -26,6 +26,8 @@ struct tl_runner {
 	struct tl_partition *parts; /* ours; offset: the next one that the sink does not have */
 	size_t n_parts, cap_parts;
 
+	unsigned overtaken; /* commits that another writer foiled since partitions came */
+
 	struct tl_error failed; /* of a callback; final */
 	struct tl_arena show_arena;
 	struct tl_record record; /* as shown */

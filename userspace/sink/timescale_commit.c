@@ -175,9 +175,8 @@ static int stale(const struct tl_ts *ts, struct tl_error *error)
 {
 	return tl_error_set(error, -ESTALE,
 			    "another sink writes the same topics to this database (%s): its rows "
-			    "are there, ours were not added. A sink of another group: stop one of "
-			    "the two, or give each its own database. A worker of this group that "
-			    "took over while this one was away: start this one again",
+			    "are there, ours were not added. If it is one of another group, stop "
+			    "one of the two, or give each its own database",
 			    ts->pg.where);
 }
 

@@ -241,7 +241,7 @@ int tl_store_open_write(const char *path, bool full, sqlite3 **ret_db, struct tl
 				  path, error);
 	if (r == 0)
 		r = tl_store_exec(db,
-				  "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA "
+				  "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY; PRAGMA "
 				  "wal_autocheckpoint=8000",
 				  path, error);
 	if (r < 0)
