@@ -27,7 +27,6 @@ slow() { # NAME COMMAND...
 	local name=$1
 	shift
 	( status=0; "$@" > "$work/$name.out" 2>&1 < /dev/null || status=$?; echo $status > "$work/$name.status.tmp"; mv "$work/$name.status.tmp" "$work/$name.status" ) &
-	pids+=("$!")
 }
 slow stream-away "$tapline" stream --brokers $nobody --instance a
 slow stream-name "$tapline" stream --brokers nosuch.invalid:9092 --instance a
@@ -36,7 +35,6 @@ slow search-away "$tapline" sink elasticsearch --brokers $nobody --url http://12
 
 sleep 1000 &
 sleeper=$!
-pids+=("$sleeper")
 agent=("$tapline" agent --state "$work/refused" --pin none)
 
 # --- flags and settings ---
@@ -100,19 +98,16 @@ expect 1 "no process $gone" "$tapline" run --pid $gone
 python3 -c 'import threading, time
 t = threading.Thread(target=time.sleep, args=(1000,)); t.start(); print(t.native_id, flush=True)' > "$work/thread" &
 threads=$!
-pids+=("$threads")
 wait_until 10 "no thread" test -s "$work/thread"
 expect 2 "$(cat "$work/thread") is a thread of process $threads: use --pid $threads" "${agent[@]}" --pid "$(cat "$work/thread")"
 # In another pid namespace the process has a number that the host does not have.
 number=32001
 while [ -e /proc/$number ]; do number=$((number + 1)); done
-unshare -p -f sh -c "echo $((number - 1)) > /proc/sys/kernel/ns_last_pid; sleep 1000 & wait" &
+unshare -p -f --kill-child sh -c "echo $((number - 1)) > /proc/sys/kernel/ns_last_pid; sleep 1000 & wait" &
 inner=$!
-pids+=("$inner")
 grandchild() { pgrep -P "$(pgrep -P $inner)" sleep; }
 wait_until 10 "no process inside" grandchild > /dev/null 2>&1
 inner_host=$(grandchild)
-pids+=("$inner_host")
 expect 1 "no process $number on this host; inside a container.*is process $inner_host \(sleep\): use --pid $inner_host" \
 	"${agent[@]}" --pid $number
 expect 77 'in a pid namespace of its own.*--pid=host' unshare -p -f --mount-proc "${agent[@]}" --pid 1

@@ -42,7 +42,6 @@ status=0
 # 2. An agent and the list sinks:.
 "$servers/collector.sh" start --dir "$work/host" --owner $$
 python3 "$servers/otlp_faults.py" "$work/faults.port" "$work/uids" --spoiler 'n=77 ' &
-pids+=($!)
 wait_until 10 "the server does not start" test -s "$work/faults.port"
 cat > "$work/tapline.yaml" <<-END2
 	agent:
@@ -80,7 +79,6 @@ cat > "$work/writer.sh" <<-END2
 END2
 sh "$work/writer.sh" > "$work/host.txt" 2> /dev/null &
 writer=$!
-pids+=("$writer")
 agent() { background agent "$tapline" agent --config "$work/tapline.yaml" --pid $writer; agent=$last; }
 capturing() { [ "$(grep -c 'capturing with' "$work/agent.log")" -ge "$1" ]; }
 background sinks "$tapline" sink --config "$work/tapline.yaml"

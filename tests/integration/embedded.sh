@@ -36,7 +36,6 @@ status=0; "$tapline" run -o none -- sh -c 'kill -9 $$' 2> "$work/err" || status=
 # ... and tapline itself cut short: the command's lines until then are kept, and the status is not the command's.
 "$tapline" run -o json -- sh -c 'echo before; exec sleep 60' > "$work/out" 2> "$work/err" &
 run=$!
-pids+=("$run")
 wait_until 20 "no line before the agent is killed" grep -q '"body":"before' "$work/out"
 kill -9 "$(pgrep -P $run -f 'tapline agent')"
 status=0; wait $run || status=$?
@@ -46,10 +45,8 @@ grep -q 'agent ended unexpectedly' "$work/err" || die "the agent's end is not to
 # 6. attach to what runs, and the thread rule.
 python3 -u -m http.server --bind 127.0.0.1 29561 > "$work/server.txt" 2>&1 &
 server=$!
-pids+=("$server")
 "$tapline" run -o json --pid $server --path "$work/server.txt" --for 15s > "$work/out" 2> "$work/err" &
 run=$!
-pids+=("$run")
 wait_until 20 "tapline run does not start" sh -c "ls $work/run-*/status.json"
 # The thread rule proves itself on requests that overlap: 8 clients at once.
 python3 - << 'END' || die "the requests failed"

@@ -15,7 +15,6 @@ tap() {
 	shift 3
 	"$tapline" run -o json --levels "${LEVELS:-default}" -- "$@" > "$work/$name.json" 2> "$work/$name.err" &
 	run=$!
-	pids+=("$run")
 	wait_until 30 "$name does not answer" curl -sf -o "$work/curl" "http://127.0.0.1:$port/"
 	python3 "$root/tests/integration/levels_load.py" load "$port" "$requests" "$clients" "$work/$name.truth" || die "$name: the load failed"
 	wait_until 20 "$name: not every line came" enough "$name"

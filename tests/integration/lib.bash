@@ -5,15 +5,17 @@ O=${O:-$root/build}
 tapline=$O/tapline
 servers=$root/tests/servers
 work=$(mktemp -d "${TMPDIR:-/tmp}/tapline-test.XXXXXX")
-pids=()
+
+# Ours and running: the number of one that has ended may be another's by now.
+is_ours() { jobs -rp | grep -qx "$1"; }
 
 cleanup() {
 	local status=$? pid
 	set +e
-	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-	for pid in "${pids[@]}"; do
-		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-		kill -KILL "$pid" 2>/dev/null
+	for pid in $(jobs -rp); do kill -TERM "$pid" 2>/dev/null; done
+	for pid in $(jobs -rp); do
+		for _ in $(seq 50); do is_ours "$pid" || break; sleep 0.1; done
+		! is_ours "$pid" || kill -KILL "$pid" 2>/dev/null
 	done
 	[ "$(type -t test_cleanup)" != function ] || test_cleanup
 	[ ! -d "$work/apps" ] || "$servers/apps/apps.sh" stop --dir "$work/apps"
@@ -37,7 +39,6 @@ background() {
 	shift
 	"$@" >> "$work/$name.log" 2>&1 < /dev/null &
 	last=$!
-	pids+=("$last")
 }
 
 # wait_until SECONDS WHAT COMMAND...: polls; dies with WHAT when the time is over.
@@ -52,7 +53,7 @@ wait_until() {
 
 # stop_pid PID: TERM and wait for it.
 stop_pid() {
-	kill -TERM "$1" 2>/dev/null || true
+	! is_ours "$1" || kill -TERM "$1" 2>/dev/null || true
 	wait "$1" 2>/dev/null || true
 }
 

@@ -26,7 +26,6 @@ url() { sed -n 's/^COLLECTOR_URL=//p' "$work/$1/env"; }
 "$O/tests/tools/produce" "$brokers" tapline.logs "$first" --bad 1000
 "$O/tests/tools/produce" "$brokers" tapline.logs $((count - first)) "$first" $(((count - first) / (kills + 1))) --bad 1000 &
 producer=$!
-pids+=("$producer")
 wanted=$((count - count / 1000))
 
 sink() { # NAME ARGS...
@@ -68,7 +67,6 @@ dead() { kcat -b "$brokers" -t tapline.dlq -C -e -q -f '%h\t%s\n' 2> /dev/null |
 
 # 3. A server that is busy at first, refuses one record, and rejects three of those it took.
 python3 "$servers/otlp_faults.py" "$work/port" "$work/uids" --busy 2 --spoiler 'n=777 ' --reject 3 &
-pids+=($!)
 wait_until 10 "the server does not start" test -s "$work/port"
 metrics_port=$(bash -c '. "$1"; srv_free_port' _ "$servers/lib.sh")
 sink faults --url "http://127.0.0.1:$(cat "$work/port")" --encoding json --request-compression none --metrics "127.0.0.1:$metrics_port"
@@ -86,7 +84,6 @@ grep -q 'status 503' "$work/sink-faults.log" && grep -q 'refused 3 of .*too old'
 for status in 401 404 415; do
 	rm -f "$work/port"
 	python3 "$servers/otlp_faults.py" "$work/port" "$work/none" --status $status &
-	pids+=($!)
 	wait_until 10 "the server does not start" test -s "$work/port"
 	sink "s$status" --url "http://127.0.0.1:$(cat "$work/port")"
 	pid=$last

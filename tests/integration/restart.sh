@@ -22,9 +22,10 @@ wait_until 30 "the agent does not capture" test -s "$work/agent/status.json"
 echo > "$work/go"
 killed=0
 while [ $killed -lt "$kills" ] && kill -0 "$writer" 2>/dev/null; do
-	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
-	pkill -KILL -P "$agent" 2>/dev/null || true
-	kill -KILL "$agent" 2>/dev/null || true
+	sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+	is_ours "$agent" || die "the agent ended by itself"
+	pkill -KILL -P "$agent" || true
+	kill -KILL "$agent"
 	wait "$agent" 2>/dev/null || true
 	killed=$((killed + 1))
 	background agent "$tapline" "${agent_args[@]}"

@@ -20,7 +20,6 @@ tapped() {
 	shift 3
 	"$tapline" run -o json "${flags[@]}" -- "$@" > "$work/$name.json" 2> "$work/$name.log" &
 	run=$!
-	pids+=("$run")
 	wait_until 20 "$name does not listen" listens $port
 	# The first requests have the runtime looked at.
 	/usr/bin/python3 "$load" load "$port" 50 4 "$work/$name.ids" $tls || die "$name: the load failed"

@@ -20,7 +20,6 @@ for topic in tapline.logs one.logs; do
 	"$servers/kafka.sh" tool --dir "$work/kafka" topics --create --topic "$topic" --partitions \
 		"$([ $topic = one.logs ] && echo 1 || echo $partitions)" > /dev/null &
 	topics+=($!)
-	pids+=($!)
 done
 
 # 1. Refused at the start, with what to do.

@@ -45,7 +45,6 @@ python3 - "$work/port" <<-'END' &
 	os.rename(sys.argv[1] + ".new", sys.argv[1])
 	server.serve_forever()
 END
-pids+=($!)
 wait_until 10 "the refusing server does not start" test -s "$work/port"
 echo secret > "$work/password"
 refused 1 'credentials.*--password-file' "${elasticsearch[@]}" --url "http://127.0.0.1:$(cat "$work/port")" --user u --password-file "$work/password"

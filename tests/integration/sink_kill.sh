@@ -43,7 +43,6 @@ kill_again elasticsearch "${elasticsearch[@]}" &
 killer_1=$!
 kill_again store "${store[@]}" &
 killer_2=$!
-pids+=("$killer_1" "$killer_2")
 
 killed_by() { [ -s "$work/$1.bad" ] || [ "$(cat "$work/$1.kills" 2>/dev/null || echo 0)" -ge "$2" ]; }
 wait_until 300 "the sinks are not killed often enough" killed_by elasticsearch $((kills / 3))

@@ -47,7 +47,6 @@ began=$SECONDS
 python3 "$check" make "$lines" > "$work/deltas"
 "$O/tests/tools/produce" "$brokers" tapline.logs "$lines" 0 $((lines / (kills + 1))) >> "$work/producer.log" 2>&1 &
 producer=$!
-pids+=("$producer")
 split -n l/4 "$work/deltas" "$work/deltas."
 (for part in "$work"/deltas.*; do
 	kcat -b "$brokers" -t tapline.metrics -P -l "$part" -X partitioner=random
@@ -116,7 +115,6 @@ for kind in $kinds; do
 	killer[$kind]=$!
 	trouble "$kind" "${killer[$kind]}" >> "$work/trouble.log" 2>&1 &
 	troubler[$kind]=$!
-	pids+=("${killer[$kind]}" "${troubler[$kind]}")
 done
 killed_once() { [ -s "$work/plain.kills" ]; }
 wait_until 60 "no sink was killed" killed_once
@@ -197,7 +195,6 @@ refused 1 'community edition' --dsn "$(with_dsn plain poors)" --rollups continuo
 refused 1 'metrics_1m is there as a table' --dsn "$(dsn plain)" --rollups none
 refused 2 'did you mean' --dsn "$(dsn plain)" --rollup none
 python3 "$check" old-server "$work/old" &
-pids+=($!)
 wait_until 10 "the old server does not start" test -s "$work/old"
 refused 1 'is PostgreSQL 9; the sink needs 12 or newer' --dsn "host=127.0.0.1 port=$(cat "$work/old") user=x dbname=x sslmode=disable"
 [ "$kinds" = plain ] || {
