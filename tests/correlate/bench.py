@@ -62,8 +62,26 @@ def port_open(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def parent_and_start(pid):
+    with contextlib.suppress(OSError):
+        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        return int(fields[1]), fields[19]
+    return None
+
+
+def descendants(pid):
+    """{pid: start time} of the processes below: php-fpm makes a session of its own, which no signal to the group reaches."""
+    all_ = {int(name): parent_and_start(name) for name in filter(str.isdigit, os.listdir("/proc"))}
+    found, parents = {}, {pid}
+    while parents:
+        parents = {child for child, known in all_.items() if known and known[0] in parents and child not in found}
+        found.update((child, all_[child][1]) for child in parents)
+    return found
+
+
 def stop(process, first=signal.SIGTERM, seconds=8):
-    """Ends a process group that we made ourselves."""
+    """Ends a process group that we made ourselves, and what left it."""
+    below = descendants(process.pid)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, first)
     try:
@@ -73,6 +91,11 @@ def stop(process, first=signal.SIGTERM, seconds=8):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pid, start in below.items():
+        known = parent_and_start(pid)
+        if known and known[1] == start:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def group_cpu(pgid):
