@@ -237,7 +237,8 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 }
 
 /* Bytes that a call moves into a log without showing them: counted, not seen. One that nobody has
- * written to yet has no entry, and is not announced here: 5.10's verifier has no room for that. */
+ * written to yet has no entry, and is not announced here: the verifier goes through that once more
+ * for each way that leads here. */
 static __always_inline void tl_log_blind(struct tl_hit *h)
 {
 	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id);
