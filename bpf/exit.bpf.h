@@ -69,24 +69,6 @@ static __always_inline bool tl_is_unix_log(struct tl_hit *h, __u64 sk, __u16 typ
 	return tl_unix_target(h->cpu, tl_scalar(sk), name);
 }
 
-/* The current thread may have been given other work: what it does from here on need not belong to
- * what it did before. Without the process's entry nothing of it was told yet. */
-static __always_inline void tl_note_wait(__u64 id)
-{
-	__u32 tgid = id >> 32, tid = id;
-	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
-	__u64 now, *at;
-
-	if (!tl_wire || !p || p->unit_kind == TL_UNIT_GOROUTINE)
-		return;
-	now = bpf_ktime_get_ns();
-	at = bpf_map_lookup_elem(&tl_waits, &tid);
-	if (at)
-		*at = now;
-	else if (bpf_map_update_elem(&tl_waits, &tid, &now, BPF_ANY))
-		__sync_fetch_and_add(&p->lost_gen, 1);
-}
-
 static __always_inline bool tl_futex_waits(const struct pt_regs *regs, long ret)
 {
 	__u32 op = TL_ARG2(regs) & 0x7f;
@@ -106,10 +88,11 @@ static __always_inline void tl_wait(const struct pt_regs *regs, __u8 bits, long 
 	bits &= TL_NR_WAITS;
 	if (bits == TL_NR_WAIT || (bits == TL_NR_POLL && TL_ARG2(regs) > 1) ||
 	    (bits == TL_NR_FUTEX && tl_futex_waits(regs, ret)))
-		tl_note_wait(id);
+		tl_note_wait();
 }
 
-static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
+/* A call on a socket. Returns whether it is a write to a log, which is still to be captured. */
+static __always_inline bool tl_socket_call(struct tl_hit *h, bool in)
 {
 	__u64 socket = (__u64)TL_GET(struct file, h->found.file, private_data);
 	__u64 sk = (__u64)TL_GET(struct socket, socket, sk);
@@ -117,21 +100,19 @@ static __always_inline void tl_socket_call(struct tl_hit *h, bool in)
 	__u16 type = TL_GET(struct socket, socket, type);
 
 	tl_find_id(&h->found);
-	if (family == AF_UNIX && !in && tl_is_unix_log(h, sk, type)) {
-		if (tl_find_proc(h))
-			tl_log_call(h);
-		return;
-	}
+	if (family == AF_UNIX && !in && tl_is_unix_log(h, sk, type))
+		return true;
 	if (!tl_wire || !h->control->wire || type != SOCK_STREAM ||
 	    (family != AF_INET && family != AF_INET6 && family != AF_UNIX)) {
 		if (in && family == AF_UNIX)
-			tl_note_wait(h->id);
-		return;
+			tl_note_wait();
+		return false;
 	}
 	if (tl_is_peek(h) || !tl_find_proc(h) || !tl_one_message(h))
-		return;
+		return false;
 	if (!tl_wire_call(h, sk, family, in ? TL_EVF_RECV : 0) && in && family == AF_UNIX)
-		tl_note_wait(h->id);
+		tl_note_wait();
+	return false;
 }
 
 /* Bytes that went into a file without being shown; if it is no socket, they may have come out of
@@ -157,13 +138,16 @@ static __always_inline void tl_fd_call(struct tl_hit *h, bool in)
 		return;
 	if ((h->call == TL_CALL_SENDFILE || h->call == TL_CALL_SPLICE) && !tl_moved_unseen(h, &in))
 		return;
-	if ((h->found.mode & S_IFMT) == S_IFSOCK)
-		return tl_socket_call(h, in);
-	if (in && (h->found.mode & S_IFMT) != S_IFREG)
-		tl_note_wait(h->id);
-	if (in || !tl_is_candidate(&h->found))
-		return;
-	tl_find_id(&h->found);
+	if ((h->found.mode & S_IFMT) == S_IFSOCK) {
+		if (!tl_socket_call(h, in))
+			return;
+	} else {
+		if (in && (h->found.mode & S_IFMT) != S_IFREG)
+			tl_note_wait();
+		if (in || !tl_is_candidate(&h->found))
+			return;
+		tl_find_id(&h->found);
+	}
 	if (tl_find_proc(h))
 		return tl_log_call(h);
 	__sync_fetch_and_add(&h->stats->lost_events[TL_LOST_MAP_FULL], 1);

@@ -104,14 +104,6 @@ __noinline int tl_lose(__u32 cpu, __u32 cause, __u64 bytes)
 	return 0;
 }
 
-/* The event that tl_next prepared found no place. */
-__noinline int tl_refused(__u32 cpu, __u32 cause)
-{
-	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
-
-	return w ? tl_lose(cpu, cause, w->fill) : 0;
-}
-
 /* Takes the next message of a sendmmsg as the call to read. */
 __noinline int tl_next_message(__u32 cpu)
 {
@@ -199,29 +191,54 @@ __noinline int tl_next(__u32 cpu)
 	return 1;
 }
 
+/* The same, past what yields no event; 0 when nothing is left. */
+__noinline int tl_next_event(__u32 cpu)
+{
+	for (int i = 0; i < 256; i++) {
+		int n = tl_next(cpu);
+
+		if (n != 1)
+			return n;
+	}
+	return 0;
+}
+
+/* Counts the event that tl_next prepared as emitted, or with `error` as refused by the ring. */
+__noinline int tl_account(__u32 cpu, __s64 error)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
+
+	if (!w || !stats)
+		return 0;
+	if (error)
+		return tl_lose(cpu, TL_LOST_RING_FULL, w->fill);
+	stats->emitted_events++;
+	stats->emitted_bytes += w->fill;
+	return 0;
+}
+
 /* One event into the BPF ring buffer. */
 __noinline int tl_step(__u32 cpu)
 {
 	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
 	__u64 n, pending, quarter = tl_ring_size / 4;
-	struct tl_stats *stats = TL_LOOKUP0(tl_stats);
+	long error = -1;
 
 	/* Verified on its own, called or not: a perf event array is no ring. */
-	if (tl_perf || !w || !stats)
+	if (tl_perf || !w)
 		return 0;
 	n = tl_next(cpu);
 	if (n <= 1)
 		return n;
 	pending = bpf_ringbuf_query(&tl_ring, BPF_RB_AVAIL_DATA);
-	if (pending + n > tl_ring_size / 8 * 7)
-		return tl_refused(cpu, TL_LOST_RING_FULL) | 1;
 	n = TL_BOUND(n, sizeof(struct tl_ev_log) + TL_CHUNK);
-	if (bpf_ringbuf_output(&tl_ring, w->head + sizeof(w->head) - sizeof(struct tl_ev_log), n,
-			       (pending ^ (pending + n)) & ~(quarter - 1) ? BPF_RB_FORCE_WAKEUP
-									  : BPF_RB_NO_WAKEUP))
-		return tl_refused(cpu, TL_LOST_RING_FULL) | 1;
-	stats->emitted_events++;
-	stats->emitted_bytes += w->fill;
+	if (pending + n <= tl_ring_size / 8 * 7)
+		error = bpf_ringbuf_output(
+			&tl_ring, w->head + sizeof(w->head) - sizeof(struct tl_ev_log), n,
+			(pending ^ (pending + n)) & ~(quarter - 1) ? BPF_RB_FORCE_WAKEUP
+								   : BPF_RB_NO_WAKEUP);
+	tl_account(cpu, error);
 	return 1;
 }
 

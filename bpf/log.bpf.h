@@ -84,20 +84,14 @@ static __always_inline void tl_log_run(struct tl_hit *h, struct tl_work *w)
 				break;
 	} else {
 		for (int i = 0; i < 512; i++) {
-			__u64 n = tl_next(h->cpu);
+			__u64 n = tl_next_event(h->cpu);
 
 			if (!n)
 				break;
-			if (n == 1)
-				continue;
 			n = TL_BOUND(n, sizeof(struct tl_ev_log) + TL_CHUNK);
-			if (bpf_perf_event_output(h->ctx, &tl_ring, BPF_F_CURRENT_CPU,
-						  w->head + sizeof(w->head) - sizeof(w->log), n)) {
-				tl_refused(h->cpu, TL_LOST_RING_FULL);
-				continue;
-			}
-			h->stats->emitted_events++;
-			h->stats->emitted_bytes += w->fill;
+			tl_account(h->cpu, bpf_perf_event_output(
+						   h->ctx, &tl_ring, BPF_F_CURRENT_CPU,
+						   w->head + sizeof(w->head) - sizeof(w->log), n));
 		}
 	}
 	if (w->left)
@@ -243,7 +237,8 @@ static __always_inline void tl_log_call(struct tl_hit *h)
 }
 
 /* Bytes that a call moves into a log without showing them: counted, not seen. One that nobody has
- * written to yet has no entry, and is not announced here: 5.10's verifier has no room for that. */
+ * written to yet has no entry, and is not announced here: the verifier goes through that once more
+ * for each way that leads here. */
 static __always_inline void tl_log_blind(struct tl_hit *h)
 {
 	struct tl_stream *s = bpf_map_lookup_elem(&tl_streams, &h->found.id);

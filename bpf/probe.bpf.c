@@ -319,7 +319,7 @@ static __always_inline bool tl_tls_is_http(struct tl_sock *s, __u64 buf, __u64 n
 	if (s->state == TL_SOCK_IGNORED)
 		return false;
 	n = TL_BOUND(n, 8);
-	if (!bpf_probe_read_user(&v, n, (void *)buf) && tl_like_http(v, n)) {
+	if (!bpf_probe_read_user(&v, n, (void *)buf) && tl_looks_like(v, n) == TL_LIKE_HTTP) {
 		s->state = TL_SOCK_TLS_HTTP;
 		return true;
 	}
@@ -338,6 +338,7 @@ static __always_inline void tl_tls_emit(struct tl_hit *h, const struct tl_tls_ca
 			     .flags = c->in ? TL_EVF_RECV : 0};
 	__u32 max = h->control->wire_max < TL_WIRE_MAX ? h->control->wire_max : TL_WIRE_MAX;
 	struct tl_sock *s = tl_find_sock(h, &key);
+	struct tl_ev_wire e;
 	int cause;
 
 	if (!s || !tl_tls_is_http(s, c->buf, n))
@@ -349,7 +350,10 @@ static __always_inline void tl_tls_emit(struct tl_hit *h, const struct tl_tls_ca
 	h->now = bpf_ktime_get_ns();
 	h->call = TL_CALL_TLS;
 	tl_set_unit(h);
-	cause = tl_wire_copy(h, &m, c->buf);
+	/* Not on the workbench: a program at a uprobe may be preempted by one at a system call. */
+	tl_wire_place(&e, m.sk, m.family, m.bytes, m.flags, TL_CALL_TLS);
+	tl_wire_head(h, &m, &e);
+	cause = tl_wire_copy(&e, m.len, c->buf);
 	if (cause >= 0)
 		tl_wire_lose(h, cause);
 	else

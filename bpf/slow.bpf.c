@@ -226,3 +226,52 @@ __noinline bool tl_cgroup_selected(void)
 	}
 	return bpf_map_lookup_elem(&tl_cgroups, &id) != NULL;
 }
+
+#define TL_TOKEN(a, b, c, d, e, f, g, h)                                                           \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 |   \
+	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+
+/* A FastCGI BEGIN_REQUEST record: version 1, type 1, any request id, 8 bytes of content. */
+#define TL_FASTCGI_BEGIN TL_TOKEN(1, 1, 0, 0, 0, 8, 0, 0)
+#define TL_FASTCGI_MASK TL_TOKEN(0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0)
+
+/* Whether the first n bytes of `have` agree with the token, as far as both go. */
+static __always_inline bool tl_token(__u64 have, __u32 n, __u64 token, __u32 len)
+{
+	__u32 m = n < len ? n : len;
+	__u64 mask = m >= 8 ? ~0ULL : (1ULL << (m * 8)) - 1;
+
+	return !((have ^ token) & mask);
+}
+
+static __always_inline bool tl_is_http(__u64 v, __u32 n)
+{
+	return tl_token(v, n, TL_TOKEN('G', 'E', 'T', ' ', 0, 0, 0, 0), 4) ||
+	       tl_token(v, n, TL_TOKEN('H', 'T', 'T', 'P', '/', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('P', 'O', 'S', 'T', ' ', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('P', 'U', 'T', ' ', 0, 0, 0, 0), 4) ||
+	       tl_token(v, n, TL_TOKEN('H', 'E', 'A', 'D', ' ', 0, 0, 0), 5) ||
+	       tl_token(v, n, TL_TOKEN('D', 'E', 'L', 'E', 'T', 'E', ' ', 0), 7) ||
+	       tl_token(v, n, TL_TOKEN('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '), 8) ||
+	       tl_token(v, n, TL_TOKEN('P', 'A', 'T', 'C', 'H', ' ', 0, 0), 6) ||
+	       tl_token(v, n, TL_TOKEN('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '), 8) ||
+	       tl_token(v, n, TL_TOKEN('T', 'R', 'A', 'C', 'E', ' ', 0, 0), 6) ||
+	       tl_token(v, n, TL_TOKEN('P', 'R', 'I', ' ', '*', ' ', 'H', 'T'), 8) ||
+	       (n == 8 && (v & TL_FASTCGI_MASK) == TL_FASTCGI_BEGIN);
+}
+
+/* A TLS record's header: type, version 3.x. */
+static __always_inline bool tl_is_tls(__u64 v, __u32 n)
+{
+	__u8 type = v, major = v >> 8, minor = v >> 16;
+
+	return n >= 3 && type >= 0x14 && type <= 0x17 && major == 3 && minor <= 4;
+}
+
+/* What the first bytes on a stream are, given as a number of up to `n` <= 8 of them. */
+__noinline int tl_looks_like(__u64 v, __u32 n)
+{
+	if (tl_is_http(v, n))
+		return TL_LIKE_HTTP;
+	return tl_is_tls(v, n) ? TL_LIKE_TLS : TL_LIKE_NOTHING;
+}

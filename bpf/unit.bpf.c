@@ -94,3 +94,22 @@ __noinline __u64 tl_unit(__u32 tgid)
 		return TL_UNIT_NONE;
 	}
 }
+
+/* The current thread may have been given other work: what it does from here on need not belong to
+ * what it did before. Without the process's entry nothing of it was told yet. */
+__noinline int tl_note_wait(void)
+{
+	__u64 id = bpf_get_current_pid_tgid(), now, *at;
+	__u32 tgid = id >> 32, tid = id;
+	struct tl_proc *p = bpf_map_lookup_elem(&tl_procs, &tgid);
+
+	if (!tl_wire || !p || p->unit_kind == TL_UNIT_GOROUTINE)
+		return 0;
+	now = bpf_ktime_get_ns();
+	at = bpf_map_lookup_elem(&tl_waits, &tid);
+	if (at)
+		*at = now;
+	else if (bpf_map_update_elem(&tl_waits, &tid, &now, BPF_ANY))
+		__sync_fetch_and_add(&p->lost_gen, 1);
+	return 0;
+}

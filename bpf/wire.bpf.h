@@ -18,38 +18,11 @@
 #define TL_SOCK_TRIES 32
 #define TL_MMSG_WIRE 8 /* messages of one sendmmsg or recvmmsg on a stream socket */
 
-#define TL_TOKEN(a, b, c, d, e, f, g, h)                                                           \
-	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 |   \
-	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
-
-/* A FastCGI BEGIN_REQUEST record: version 1, type 1, any request id, 8 bytes of content. */
-#define TL_FASTCGI_BEGIN TL_TOKEN(1, 1, 0, 0, 0, 8, 0, 0)
-#define TL_FASTCGI_MASK TL_TOKEN(0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0)
-
-/* Whether the first n bytes of `have` agree with the token, as far as both go. */
-static __always_inline bool tl_token(__u64 have, __u32 n, __u64 token, __u32 len)
-{
-	__u32 m = n < len ? n : len;
-	__u64 mask = m >= 8 ? ~0ULL : (1ULL << (m * 8)) - 1;
-
-	return !((have ^ token) & mask);
-}
-
-static __always_inline bool tl_like_http(__u64 v, __u32 n)
-{
-	return tl_token(v, n, TL_TOKEN('G', 'E', 'T', ' ', 0, 0, 0, 0), 4) ||
-	       tl_token(v, n, TL_TOKEN('H', 'T', 'T', 'P', '/', 0, 0, 0), 5) ||
-	       tl_token(v, n, TL_TOKEN('P', 'O', 'S', 'T', ' ', 0, 0, 0), 5) ||
-	       tl_token(v, n, TL_TOKEN('P', 'U', 'T', ' ', 0, 0, 0, 0), 4) ||
-	       tl_token(v, n, TL_TOKEN('H', 'E', 'A', 'D', ' ', 0, 0, 0), 5) ||
-	       tl_token(v, n, TL_TOKEN('D', 'E', 'L', 'E', 'T', 'E', ' ', 0), 7) ||
-	       tl_token(v, n, TL_TOKEN('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '), 8) ||
-	       tl_token(v, n, TL_TOKEN('P', 'A', 'T', 'C', 'H', ' ', 0, 0), 6) ||
-	       tl_token(v, n, TL_TOKEN('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '), 8) ||
-	       tl_token(v, n, TL_TOKEN('T', 'R', 'A', 'C', 'E', ' ', 0, 0), 6) ||
-	       tl_token(v, n, TL_TOKEN('P', 'R', 'I', ' ', '*', ' ', 'H', 'T'), 8) ||
-	       (n == 8 && (v & TL_FASTCGI_MASK) == TL_FASTCGI_BEGIN);
-}
+#ifdef TL_DIRECT
+#define TL_PLACE_ON_BENCH tl_place_direct
+#else
+#define TL_PLACE_ON_BENCH tl_place_core
+#endif
 
 static __always_inline void tl_wire_lose(struct tl_hit *h, __u32 cause)
 {
@@ -107,52 +80,71 @@ static __always_inline void tl_unix_peer(__u64 sk, struct tl_ev_wire *e)
 
 /* Where the call's bytes lie. The counters move under us when segments come in; what matters,
  * `seq`, is of one load each way, and the agent takes a base that changes for a torn one. */
-static __always_inline void tl_tcp_place(const struct tl_moved *m, struct tl_ev_wire *e)
+static __always_inline void tl_tcp_place(__u64 sk, __u64 bytes, __u8 flags, struct tl_ev_wire *e)
 {
-	__u64 in = TL_GET(struct tcp_sock, m->sk, bytes_received);
-	__u64 out = TL_GET(struct tcp_sock, m->sk, bytes_acked);
-	__u32 next = TL_GET(struct tcp_sock, m->sk, rcv_nxt);
-	__u32 una = TL_GET(struct tcp_sock, m->sk, snd_una);
+	__u64 in = TL_GET(struct tcp_sock, sk, bytes_received);
+	__u64 out = TL_GET(struct tcp_sock, sk, bytes_acked);
+	__u32 next = TL_GET(struct tcp_sock, sk, rcv_nxt);
+	__u32 una = TL_GET(struct tcp_sock, sk, snd_una);
 
 	e->base_in = next - (__u32)in;
 	e->base_out = una - (__u32)out;
-	if (m->flags & TL_EVF_RECV) {
-		e->seq = TL_GET(struct tcp_sock, m->sk, copied_seq) - (__u32)m->bytes;
+	if (flags & TL_EVF_RECV) {
+		e->seq = TL_GET(struct tcp_sock, sk, copied_seq) - (__u32)bytes;
 		e->wraps = (in - (__u32)(next - e->seq)) >> 32;
 	} else {
-		e->seq = TL_GET(struct tcp_sock, m->sk, write_seq) - (__u32)m->bytes;
+		e->seq = TL_GET(struct tcp_sock, sk, write_seq) - (__u32)bytes;
 		e->wraps = (out + (__s32)(e->seq - una)) >> 32;
 	}
 	e->placed = 1;
 }
 
-/* Everything of a WIRE event but its data. */
+/* The part of a WIRE event that the socket tells: from `family` on. A call moved `bytes` on it. */
+static __always_inline void tl_wire_place(struct tl_ev_wire *e, __u64 sk, __u16 family, __u64 bytes,
+					  __u8 flags, __u8 call)
+{
+	const struct sock *s = (void *)sk;
+
+	e->family = family;
+	e->local_port = e->remote_port = e->placed = 0;
+	__builtin_memset(e->local_addr, 0, 48);
+	if (family == AF_UNIX)
+		return tl_unix_peer(sk, e);
+	/* Plaintext lies nowhere: what was sent is its ciphertext. */
+	if (call != TL_CALL_TLS && TL_GET(struct sock, sk, sk_protocol) == TL_IPPROTO_TCP)
+		tl_tcp_place(sk, bytes, flags, e);
+	e->local_port = TL_GET(struct sock, sk, __sk_common.skc_num);
+	e->remote_port = __builtin_bswap16(TL_GET(struct sock, sk, __sk_common.skc_dport));
+	if (family == AF_INET) {
+		*(__u32 *)e->local_addr = TL_GET(struct sock, sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)e->remote_addr = TL_GET(struct sock, sk, __sk_common.skc_daddr);
+	} else {
+		bpf_core_read(e->local_addr, 16, &s->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(e->remote_addr, 16, &s->__sk_common.skc_v6_daddr);
+	}
+}
+
+/* The same for the event on the workbench. Global, so that all its ways are verified once and not
+ * behind each way to it; by name, as it reads pointers in either of two ways (file.bpf.h). */
+__weak __noinline int TL_PLACE_ON_BENCH(__u32 cpu, __u64 sk, __u32 family, __u64 bytes,
+					__u32 flags_and_call)
+{
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &cpu);
+
+	if (w)
+		tl_wire_place((void *)w->head, sk, family, bytes, flags_and_call,
+			      flags_and_call >> 8);
+	return 0;
+}
+
+/* The part of a WIRE event that the call tells. */
 static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl_moved *m,
 					 struct tl_ev_wire *e)
 {
-	const struct sock *sk = (void *)m->sk;
-
 	tl_head(h, &e->h, TL_EV_WIRE, m->flags, m->len);
 	e->sock = m->sk;
 	e->sock_ino = m->ino;
 	e->call_len = m->bytes;
-	e->family = m->family;
-	e->local_port = e->remote_port = e->placed = 0;
-	__builtin_memset(e->local_addr, 0, 48);
-	if (m->family == AF_UNIX)
-		return tl_unix_peer(m->sk, e);
-	/* Plaintext lies nowhere: what was sent is its ciphertext. */
-	if (h->call != TL_CALL_TLS && TL_GET(struct sock, m->sk, sk_protocol) == TL_IPPROTO_TCP)
-		tl_tcp_place(m, e);
-	e->local_port = TL_GET(struct sock, m->sk, __sk_common.skc_num);
-	e->remote_port = __builtin_bswap16(TL_GET(struct sock, m->sk, __sk_common.skc_dport));
-	if (m->family == AF_INET) {
-		*(__u32 *)e->local_addr = TL_GET(struct sock, m->sk, __sk_common.skc_rcv_saddr);
-		*(__u32 *)e->remote_addr = TL_GET(struct sock, m->sk, __sk_common.skc_daddr);
-	} else {
-		bpf_core_read(e->local_addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-		bpf_core_read(e->remote_addr, 16, &sk->__sk_common.skc_v6_daddr);
-	}
 }
 
 #define TL_WIRE_CLASS(SZ)                                                                          \
@@ -164,44 +156,41 @@ static __always_inline void tl_wire_head(const struct tl_hit *h, const struct tl
                                                                                                    \
 		if (!r)                                                                            \
 			return TL_LOST_RING_FULL;                                                  \
-		if (m->len && bpf_probe_read_user(r->data, TL_BOUND(m->len, SZ), (void *)base)) {  \
+		if (len && bpf_probe_read_user(r->data, TL_BOUND(len, SZ), (void *)base)) {        \
 			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
 			return TL_LOST_FAULT;                                                      \
 		}                                                                                  \
-		tl_wire_head(h, m, &r->e);                                                         \
+		r->e = *e;                                                                         \
 		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);                                           \
 		return -1;                                                                         \
 	} while (0)
 
-/* Copies one segment. Returns -1, or the cause of its loss. */
-static __always_inline int tl_wire_copy(const struct tl_hit *h, const struct tl_moved *m,
-					__u64 base)
+/* Puts the event and one segment of `len` bytes into the ring. Returns -1, or the cause of its
+ * loss.
+ */
+static __always_inline int tl_wire_copy(const struct tl_ev_wire *e, __u32 len, __u64 base)
 {
-	if (m->len <= 256)
+	if (len <= 256)
 		TL_WIRE_CLASS(256);
-	if (m->len <= 1024)
+	if (len <= 1024)
 		TL_WIRE_CLASS(1024);
-	if (m->len <= 4096)
+	if (len <= 4096)
 		TL_WIRE_CLASS(4096);
 	TL_WIRE_CLASS(16384);
 }
 
-/* Gathers several segments on the workbench and puts them into the ring. Returns -1, or the cause
- * of its loss. */
-static __always_inline int tl_wire_gather(struct tl_hit *h, const struct tl_moved *m,
+/* Gathers `len` bytes of several segments behind the event on the workbench and puts both into the
+ * ring. Returns -1, or the cause of its loss. */
+static __always_inline int tl_wire_gather(struct tl_hit *h, struct tl_work *w, __u32 len,
 					  const struct tl_segments *seg)
 {
-	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
 	__u64 n;
 	long err;
 
-	if (!w)
+	tl_start_reading(w, seg, len);
+	if (len && (__u32)tl_wire_fill(h->cpu) != len)
 		return TL_LOST_FAULT;
-	tl_start_reading(w, seg, m->len);
-	if (m->len && (__u32)tl_wire_fill(h->cpu) != m->len)
-		return TL_LOST_FAULT;
-	tl_wire_head(h, m, (struct tl_ev_wire *)w->head);
-	n = TL_BOUND(TL_WIRE_HEAD + m->len, TL_WIRE_HEAD + TL_WIRE_MAX);
+	n = TL_BOUND(TL_WIRE_HEAD + len, TL_WIRE_HEAD + TL_WIRE_MAX);
 	if (tl_perf)
 		err = bpf_perf_event_output(h->ctx, &tl_ring, BPF_F_CURRENT_CPU, w->head, n);
 	else
@@ -224,9 +213,13 @@ static __always_inline bool tl_is_over(const struct tl_moved *m)
 static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
 					 const struct tl_segments *seg)
 {
+	struct tl_work *w = bpf_map_lookup_elem(&tl_work, &h->cpu);
 	__u32 max = h->control->wire_max;
+	struct tl_ev_wire *e;
 	int cause;
 
+	if (!w)
+		return tl_wire_lose(h, TL_LOST_FAULT);
 	if (max > TL_WIRE_MAX)
 		max = TL_WIRE_MAX;
 	if (m->len > max)
@@ -235,20 +228,15 @@ static __always_inline void tl_wire_emit(struct tl_hit *h, struct tl_moved *m,
 		m->flags |= TL_EVF_TRUNC;
 	if (tl_is_over(m))
 		m->flags |= TL_EVF_SHUT;
-	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, m, seg)
-					     : tl_wire_copy(h, m, seg->base);
+	e = (void *)w->head;
+	TL_PLACE_ON_BENCH(h->cpu, tl_scalar(m->sk), m->family, m->bytes, m->flags | h->call << 8);
+	tl_wire_head(h, m, e);
+	cause = tl_perf || m->len > seg->len ? tl_wire_gather(h, w, m->len, seg)
+					     : tl_wire_copy(e, m->len, seg->base);
 	if (cause >= 0)
 		tl_wire_lose(h, cause);
 	else
 		__sync_fetch_and_add(&h->stats->wire_events, 1);
-}
-
-/* A TLS record's header: type, version 3.x. */
-static __always_inline bool tl_like_tls(__u64 v, __u32 n)
-{
-	__u8 type = v, major = v >> 8, minor = v >> 16;
-
-	return n >= 3 && type >= 0x14 && type <= 0x17 && major == 3 && minor <= 4;
 }
 
 /* Tells the agent, once, that the process speaks TLS: then its library is looked for. */
@@ -268,22 +256,23 @@ static __always_inline void tl_tell_tls(struct tl_hit *h)
 static __always_inline bool tl_wire_probe(struct tl_hit *h, struct tl_sock *s,
 					  const struct tl_segments *seg, __u64 n)
 {
+	int like = TL_LIKE_NOTHING;
 	__u64 v = 0;
 
 	if (n > seg->len)
 		n = seg->len;
 	n = TL_BOUND(n, 8);
-	if (n && !bpf_probe_read_user(&v, n, (void *)seg->base)) {
-		if (tl_like_http(v, n)) {
-			s->state = TL_SOCK_HTTP;
-			return true;
-		}
-		if (tl_like_tls(v, n)) {
-			s->tries = 0;
-			s->state = TL_SOCK_TLS;
-			tl_tell_tls(h);
-			return false;
-		}
+	if (n && !bpf_probe_read_user(&v, n, (void *)seg->base))
+		like = tl_looks_like(v, n);
+	if (like == TL_LIKE_HTTP) {
+		s->state = TL_SOCK_HTTP;
+		return true;
+	}
+	if (like == TL_LIKE_TLS) {
+		s->tries = 0;
+		s->state = TL_SOCK_TLS;
+		tl_tell_tls(h);
+		return false;
 	}
 	if (++s->tries >= TL_SOCK_TRIES)
 		s->state = TL_SOCK_IGNORED;

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs a check in guests, one kernel after the other, one line of verdict each:
-# `run.sh [--check FILE] [--file SRC[:DEST]]... [--timeout S] [--smp N] [--memory MB] [--append WORDS] [--logs DIR] [-v] [SERIES...]`
+# Runs a check in guests, N (1) kernels at once, one line of verdict each:
+# `run.sh [--check FILE] [--file SRC[:DEST]]... [--timeout S] [--smp N] [--memory MB] [--append WORDS] [--logs DIR] [--jobs N] [-v] [SERIES...]`
 #
 # Without SERIES: 5.10 6.1 6.12 7.x; what is not cached yet is fetched. Without --check the harness checks itself.
 # FILE is a program or a script for /bin/sh (busybox) that exits 0 if all is well. Lines of it that begin with NOTE are
@@ -9,9 +9,9 @@
 
 . "$(dirname "$0")/../servers/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-usage='run.sh [--check FILE] [--file SRC[:DEST]]... [--timeout S] [--smp N] [--memory MB] [--append WORDS] [--logs DIR] [-v] [SERIES...]'
+usage='run.sh [--check FILE] [--file SRC[:DEST]]... [--timeout S] [--smp N] [--memory MB] [--append WORDS] [--logs DIR] [--jobs N] [-v] [SERIES...]'
 
-check='' logs='' verbose='' files=() boot=()
+check='' logs='' jobs=1 verbose='' files=() boot=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	-v) verbose=1; shift; continue ;;
@@ -22,6 +22,7 @@ while [ $# -gt 0 ]; do
 	--check) check=$2 ;;
 	--file) files+=("$2") ;;
 	--logs) logs=$2 ;;
+	--jobs) jobs=$2 ;;
 	--timeout | --smp | --memory | --append) boot+=("$1" "$2") ;;
 	*) srv_usage "unknown option '$1'" "$usage" ;;
 	esac
@@ -50,27 +51,38 @@ reason() {
 	esac
 }
 
-passed=0 failed=0
-for series in "$@"; do
-	dir=$("$here/fetch.sh" "$series" 2>"$work/fetch.log") || {
-		echo "kernel $series: FAILED, not to be had: $(tail -n 1 "$work/fetch.log")"
-		failed=$((failed + 1))
-		continue
+# Runs the check on one kernel and says its verdict.
+run_one() {
+	local series=$1 dir log=$logs/kernel-$1.log began=$SECONDS status=0 why name
+	dir=$("$here/fetch.sh" "$series" 2>"$work/fetch-$series.log") || {
+		echo "kernel $series: FAILED, not to be had: $(tail -n 1 "$work/fetch-$series.log")"
+		return 1
 	}
-	log=$logs/kernel-$series.log began=$SECONDS status=0
-	"$here/boot.sh" "$dir" "$work/root.cpio.gz" --log "$log" ${boot[@]+"${boot[@]}"} 2>"$work/boot.log" || status=$?
+	"$here/boot.sh" "$dir" "$work/root.cpio.gz" --log "$log" ${boot[@]+"${boot[@]}"} 2>"$work/boot-$series.log" || status=$?
 	sed -i 's/\r$//' "$log"
 	why=$(reason "$log" "$status")
 	name="kernel $series ($(cut -d' ' -f1 "$dir/package"))"
-	if [ -z "$why" ]; then
-		passed=$((passed + 1))
-		echo "$name: ok, $((SECONDS - began)) s$(sed -n 's/^NOTE /; /p' "$log" | tr -d '\n')"
-		[ -z "$verbose" ] || sed 's/^/    /' "$log"
-	else
-		failed=$((failed + 1))
+	if [ -n "$why" ]; then
 		echo "$name: FAILED, $why, $((SECONDS - began)) s; the end of what it said:"
 		tail -n 60 "$log" | sed 's/^/    /'
+		return 1
 	fi
+	echo "$name: ok, $((SECONDS - began)) s$(sed -n 's/^NOTE /; /p' "$log" | tr -d '\n')"
+	[ -z "$verbose" ] || sed 's/^/    /' "$log"
+}
+
+# Verdicts come whole, in the order of the kernels.
+pids=()
+for series in "$@"; do
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+	run_one "$series" >"$work/verdict-$series" &
+	pids+=($!)
+done
+passed=0 failed=0
+for pid in "${pids[@]}"; do
+	if wait "$pid"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	cat "$work/verdict-$1"
+	shift
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
