@@ -167,10 +167,14 @@ static int on_probe(struct inspector *inspector, const union tl_inspect_request 
 		    struct reply *reply)
 {
 	const struct tl_inspect_probe_req *probe = &request->probe;
+	struct tl_procfs_stat stat;
 
 	(void)reply;
 	if (probe->at.kind >= TL_PROBE_KINDS)
 		return -EINVAL;
+	/* Gone comes first, as above. */
+	if (tl_procfs_stat(inspector->proc, probe->tgid, &stat) < 0)
+		return -ESRCH;
 	if (!tl_scan_is_selected(inspector->scan, probe->tgid))
 		return -EPERM;
 	return tl_probes_attach(inspector->probes, probe->tgid, probe->start_ns, &probe->at);

@@ -9,6 +9,8 @@ ports=${PORTS:-21600}
 # What the gates take to open, 300 overlapping requests a hop, is the larger part of what is missing.
 least=${LEAST:-0.6}
 
+probed() { jq -e '.uprobes.attached >= 3' "$1"/run-*/status.json > /dev/null 2>&1; } # DIR
+
 one() { # NAME FLAG...
 	local name=$1 dir=$work/$1 status=0
 	shift
@@ -18,6 +20,8 @@ one() { # NAME FLAG...
 	local run=$last
 	wait_until 40 "the chain does not start" test -s "$dir/env"
 	. "$dir/env"
+	# Who asks for what on a connection of Go's pool is known of those that begin after the probes are there.
+	wait_until 20 "the probes of Go are not there" probed "$dir"
 	python3 "$servers/apps/load.py" --url "$CHAIN_URL" --paths /r/ --header x-truth --no-check -n "$requests" -c 16 --truth "$dir/sent"
 	stop_pid "$run"
 	"$tapline" search --http -o json --limit 1000000 > "$dir/http" 2> /dev/null
