@@ -12,7 +12,7 @@ mkfifo "$work/go"
 # The writer waits for a line, so that the agent can select it by pid first.
 background writer sh -c "read _ < '$work/go'; exec '$O/tests/tools/lines' $count $rate 128 '$work/truth' restart > '$work/service.txt'"
 writer=$last
-agent_args=(agent --brokers "$brokers" --state "$work/agent" --pin "$pins" --path "$work/service.txt" --pid "$writer" --ring-size 64MiB --stop-timeout 30s)
+agent_args=(agent --brokers "$brokers" --state "$work/agent" --pin "$pins" --path "$work/service.txt" --pid "$writer" --ring-size "${RING:-256MiB}" --stop-timeout 30s)
 test_cleanup() { "$tapline" unload --pin "$pins"; }
 background agent "$tapline" "${agent_args[@]}"
 agent=$last
