@@ -147,9 +147,9 @@ test: test-deps ## Every everyday test: units, capture, guest kernels, real Kafk
 	$(Q)O=$(abspath $(O)) tests/run.sh
 
 .PHONY: soak
-soak: test-deps ## The long runs: every pipeline test, with more kills
-	$(Q)$(MAKE) --no-print-directory all tool-bins
-	$(Q)O=$(abspath $(O)) KILLS=200 DOWN=120 tests/run.sh pipeline_all
+soak: test-deps ## The long runs: every pipeline test, with more kills; every guest kernel
+	$(Q)$(MAKE) --no-print-directory all tool-bins capture-bins
+	$(Q)O=$(abspath $(O)) KILLS=200 DOWN=120 tests/run.sh kernel_all pipeline_all
 
 .PHONY: unit unit-bins capture-bins tool-bins check
 tool-bins: $(TOOL_BINS)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
 # $O/test-logs; a failed one's end is shown.
-# usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture correlate kernel pipeline pipeline_all; default all but pipeline_all
+# usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture correlate kernel pipeline, kernel_all pipeline_all; default all but the two of `make soak`
 # environment: O (build folder, default build), JOBS (tests at once where they do not measure, default 2)
 set -u
 cd "$(dirname "$0")/.."
@@ -62,8 +62,10 @@ suite_fuzz() { run fuzz env FUZZ_RUNS="${FUZZ_RUNS:-20000}" timeout 600 tests/fu
 
 suite_correlate() { run correlate timeout 180 tests/correlate/quick.sh; }
 
-# Beside the next suite: a guest keeps one CPU busy for minutes.
-suite_kernel() { run_beside kernel timeout 900 tests/kernel/capture.sh; }
+# The oldest and the newest, beside the next suite: a guest keeps one CPU busy for minutes. `make soak` boots those between, too.
+suite_kernel() { run_beside kernel timeout 900 tests/kernel/capture.sh 5.10 7.x; }
+
+suite_kernel_all() { run kernel timeout 1800 tests/kernel/capture.sh; }
 
 # Everyday ones; the rest, and more kills, are in `make soak`.
 suite_pipeline() {
