@@ -37,7 +37,12 @@ status=0; "$tapline" run -o none -- sh -c 'kill -9 $$' 2> "$work/err" || status=
 "$tapline" run -o json -- sh -c 'echo before; exec sleep 60' > "$work/out" 2> "$work/err" &
 run=$!
 wait_until 20 "no line before the agent is killed" grep -q '"body":"before' "$work/out"
+# Asleep meanwhile, it finds agent and pipeline ended at once.
+both_ended() { [ "$(ps --ppid $run -o stat= | grep -c Z)" = 2 ]; }
+kill -STOP $run
 kill -9 "$(pgrep -P $run -f 'tapline agent')"
+wait_until 20 "the pipeline does not end with the agent" both_ended
+kill -CONT $run
 status=0; wait $run || status=$?
 [ $status = 125 ] || { cat "$work/err"; die "a run whose agent was killed gives $status instead of 125"; }
 grep -q 'agent ended unexpectedly' "$work/err" || die "the agent's end is not told"

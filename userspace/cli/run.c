@@ -101,6 +101,15 @@ static int child_exit(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* The agent before all others: a pipeline ends by itself when the agent does, and may be found
+ * first. */
+static pid_t next_ended(const struct tl_run *run, int *status)
+{
+	pid_t pid = run->agent > 0 ? waitpid(run->agent, status, WNOHANG) : 0;
+
+	return pid > 0 ? pid : waitpid(-1, status, WNOHANG);
+}
+
 /* Collects children that ended. Returns true when the run is over: the command, or without one the
  * agent, has ended. */
 static bool reap(struct tl_run *run)
@@ -108,7 +117,7 @@ static bool reap(struct tl_run *run)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((pid = next_ended(run, &status)) > 0) {
 		if (pid == run->child) {
 			run->child = 0;
 			run->child_status = status;
