@@ -2,7 +2,7 @@
 # Runs the everyday tests and says one line for each program: ok, FAILED or skipped, with its time. Output is kept in
 # $O/test-logs; a failed one's end is shown.
 # usage: tests/run.sh [SUITE...]     suites: check unit fuzz capture correlate kernel pipeline, kernel_all pipeline_all; default all but the two of `make soak`
-# environment: O (build folder, default build), JOBS (tests at once where they do not measure, default 2)
+# environment: O (build folder, default build), JOBS (tests at once where they do not measure, default 3: they mostly wait for servers)
 set -u
 cd "$(dirname "$0")/.."
 O=${O:-$PWD/build}
@@ -11,7 +11,7 @@ logs=$O/test-logs
 mkdir -p "$logs"
 results=$logs/results
 : > "$results"
-jobs=${JOBS:-2}
+jobs=${JOBS:-3}
 
 # run NAME COMMAND...: exit status 77 means skipped; the last line of the output says why.
 run() {

@@ -2,7 +2,7 @@
 # The agent (both processes) SIGKILLed KILLS times at random under RATE lines/s and started again on its pinned maps: every line is in
 # OpenSearch exactly once, no uid twice, no gap.
 . "$(dirname "$0")/lib.bash"
-kills=${KILLS:-20} rate=${RATE:-20000}
+kills=${KILLS:-12} rate=${RATE:-20000}
 count=$((rate * (kills + 10))) # the writer is told to end after the last kill
 pins=/sys/fs/bpf/tapline-test-$$
 
