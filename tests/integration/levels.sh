@@ -5,7 +5,7 @@
 # LEVELS (as --levels), LEAST (recall in percent), STATUS (1: shows the gates).
 . "$(dirname "$0")/lib.bash"
 requests=${REQUESTS:-1500} clients=${CLIENTS:-16} port=${PORT:-21500}
-only=${ONLY:-pool jobs http.server gunicorn sync nginx apache}
+only=${ONLY:-pool pool_jobs http.server gunicorn sync nginx apache}
 export TAPLINE_STORE=$work/store.db
 failed=0
 
@@ -31,7 +31,7 @@ tap() {
 enough() { [ "$(grep -c 'gt=[0-9a-f]' "$work/$1.json")" -ge "$requests" ]; }
 
 pool() { tap pool "$port" 20 "$O/tests/tools/pool_server" "$port" 8 0; }
-jobs() { tap jobs $((port + 1)) 20 "$O/tests/tools/pool_server" $((port + 1)) 8 1; }
+pool_jobs() { tap pool_jobs $((port + 1)) 20 "$O/tests/tools/pool_server" $((port + 1)) 8 1; }
 
 http.server() {
 	mkdir -p "$work/www"
