@@ -49,7 +49,7 @@ for mapping in ecs otel; do
 	curl -s "$search/$mapping-logs-2026.11.23/_search" | jq -e --arg long "$long" '.hits.hits[0]._source | .unindexed.big == $long and ."@timestamp" == "2026-11-23T01:00:00.100000000Z"' > /dev/null \
 		|| die "$mapping: the long value or the time is not kept"
 done
-for pid in $(builtin jobs -rp); do stop_pid "$pid"; done
+for pid in $(jobs -rp); do stop_pid "$pid"; done
 say "flat, ecs, otel: found by their fields"
 
 # 2. A data stream that rolls over under kills.

@@ -7,13 +7,13 @@ servers=$root/tests/servers
 work=$(mktemp -d "${TMPDIR:-/tmp}/tapline-test.XXXXXX")
 
 # Ours and running: the number of one that has ended may be another's by now.
-is_ours() { builtin jobs -rp | grep -qx "$1"; }
+is_ours() { jobs -rp | grep -qx "$1"; }
 
 cleanup() {
 	local status=$? pid
 	set +e
-	for pid in $(builtin jobs -rp); do kill -TERM "$pid" 2>/dev/null; done
-	for pid in $(builtin jobs -rp); do
+	for pid in $(jobs -rp); do kill -TERM "$pid" 2>/dev/null; done
+	for pid in $(jobs -rp); do
 		for _ in $(seq 50); do is_ours "$pid" || break; sleep 0.1; done
 		! is_ours "$pid" || kill -KILL "$pid" 2>/dev/null
 	done
