@@ -145,29 +145,21 @@ void tl_uprobe_free(struct tl_uprobe *probe)
 		take_out(probe);
 }
 
-static void forget_contexts(struct tl_capture *capture)
+/* Takes every entry out of a map. `key` is room for one of its keys. */
+static void empty(const struct bpf_map *map, void *key)
 {
-	int fd = bpf_map__fd(capture->skel->maps.tl_contexts);
-	struct tl_context_key key;
+	int fd = bpf_map__fd(map);
 
-	while (bpf_map_get_next_key(fd, NULL, &key) == 0)
-		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
-			return;
-}
-
-static void forget_tls(struct tl_capture *capture)
-{
-	int fd = bpf_map__fd(capture->skel->maps.tl_tls_socks);
-	struct tl_tls_key key;
-
-	while (bpf_map_get_next_key(fd, NULL, &key) == 0)
-		if (bpf_map_delete_elem(fd, &key) < 0 && errno != ENOENT)
+	while (bpf_map_get_next_key(fd, NULL, key) == 0)
+		if (bpf_map_delete_elem(fd, key) < 0 && errno != ENOENT)
 			return;
 }
 
 void tl_capture_unprobed(struct tl_capture *capture)
 {
 	int fd = bpf_map__fd(capture->skel->maps.tl_procs);
+	struct tl_context_key context;
+	struct tl_tls_key tls;
 	uint32_t key, next;
 
 	for (bool more = bpf_map_get_next_key(fd, NULL, &next) == 0; more;
@@ -178,8 +170,8 @@ void tl_capture_unprobed(struct tl_capture *capture)
 		(void)tl_capture_run(capture->skel->progs.tl_ctl_unprobed, args, ARRAY_SIZE(args));
 	}
 	/* Their ends went unseen. */
-	forget_contexts(capture);
-	forget_tls(capture);
+	empty(capture->skel->maps.tl_contexts, &context);
+	empty(capture->skel->maps.tl_tls_socks, &tls);
 }
 
 void tl_capture_forget_tls(struct tl_capture *capture, uint32_t tgid)
